@@ -1,0 +1,1 @@
+//! The client of the vendor's Raw Data API.

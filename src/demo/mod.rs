@@ -1,0 +1,1 @@
+//! The self-contained demonstration: a private PostgreSQL, the simulated vendor and the daemon.

@@ -1,0 +1,14 @@
+//! What the daemon talks about, without any I/O: keys, windows, time, and a contact as rows.
+
+pub mod clock;
+pub mod decimal;
+pub mod hash;
+pub mod key;
+pub mod rows;
+pub mod window;
+
+pub use clock::{Clock, SystemClock};
+pub use decimal::Decimal;
+pub use hash::ContentHash;
+pub use key::contact_key;
+pub use window::Window;

@@ -1,0 +1,1 @@
+//! From one record's raw text to its rows: a pure function.

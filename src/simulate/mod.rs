@@ -1,0 +1,1 @@
+//! The simulated vendor: answers like the documented API, from a seed.
