@@ -432,8 +432,9 @@ comment on column kore.contact_topics.confidence_score is 'Confidence of the ide
 comment on column kore.contact_topics.sentiment_score is 'Sentiment score of the topic.';
 comment on column kore.contact_topics.is_resolved is 'Whether the topic was resolved.';
 
+-- A changed contact's row is written anew under its old key; its history is checked at COMMIT.
 create table kore.contact_changes (
-    contact_key     uuid        not null references kore.contacts,
+    contact_key     uuid        not null references kore.contacts deferrable initially deferred,
     version         integer     not null,
     valid_from      timestamptz not null,
     valid_to        timestamptz not null,
@@ -450,3 +451,5 @@ comment on column kore.contact_changes.valid_to is 'When the warehouse replaced 
 comment on column kore.contact_changes.changed_columns is 'Columns of contacts, and names of child tables, that differ.';
 comment on column kore.contact_changes.old_values is 'The differing columns as they were; a child table as the list of its rows.';
 comment on column kore.contact_changes.new_values is 'The differing columns as they became; a child table as the list of its rows.';
+
+reset role;

@@ -1,1 +1,124 @@
-//! Everything that speaks SQL.
+//! Everything that speaks SQL: the ledger, the loader, the account's budget, what is set aside.
+//!
+//! No database future stands under `select!` or `timeout`: a cancelled `begin` leaves a transaction
+//! open in the pool. Timeouts are the server's (`set local`), and callers run transactions in tasks
+//! that nobody aborts.
+
+pub mod backfills;
+pub mod budget;
+pub mod connect;
+pub mod drift;
+pub mod error;
+pub mod load;
+pub mod migrate;
+pub mod quarantine;
+pub mod runs;
+pub mod status;
+pub mod streams;
+pub mod windows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+pub use connect::ConnectOptions;
+pub use error::WarehouseError;
+
+use crate::domain::clock::SharedClock;
+use load::dimensions::DimensionCache;
+
+/// The warehouse as one process sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    pool: PgPool,
+    /// Renews leases: apart, so that a full pool cannot cost a lease.
+    heartbeat: PgPool,
+    clock: SharedClock,
+    time_zone: Tz,
+    lease: Duration,
+    dimensions: Arc<DimensionCache>,
+}
+
+/// At most so often is a transaction tried that lost against another one.
+const CONFLICT_TRIES: u32 = 5;
+
+impl Warehouse {
+    /// Opens no connection yet. `time_zone` is that of business days; `lease` bounds every statement.
+    pub fn new(options: &ConnectOptions, clock: SharedClock, time_zone: Tz, lease: Duration) -> Self {
+        Self {
+            pool: options.pool(options.connections, lease),
+            heartbeat: options.pool(1, lease),
+            clock,
+            time_zone,
+            lease,
+            dimensions: Arc::default(),
+        }
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    pub fn time_zone(&self) -> Tz {
+        self.time_zone
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.heartbeat.close().await;
+    }
+
+    /// A transaction that neither statement nor idleness can keep open for longer than the lease.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, WarehouseError> {
+        let mut transaction = self.pool.begin().await?;
+        bound_transaction(&mut transaction, self.lease).await?;
+        Ok(transaction)
+    }
+
+    /// The database's time, or an accelerated clock's.
+    pub async fn now(&self) -> Result<DateTime<Utc>, WarehouseError> {
+        Ok(sqlx::query_scalar("select coalesce($1, clock_timestamp())")
+            .bind(self.clock.database_time())
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
+    /// Runs `work` until it stops losing against other transactions (deadlock, serialization, a key
+    /// that another window wrote first), at most five times with 20, 40, 80 and 160 ms between.
+    async fn retrying<T, F>(&self, mut work: impl FnMut() -> F + Send) -> Result<T, WarehouseError>
+    where
+        F: Future<Output = Result<T, WarehouseError>> + Send,
+    {
+        let mut tries = 1;
+        loop {
+            match work().await {
+                Err(error) if error.is_conflict() && tries < CONFLICT_TRIES => {
+                    tracing::debug!(error = %error, tries, "transaction lost against another one; again");
+                    tokio::time::sleep(Duration::from_millis(10 << tries)).await;
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Sets the server's bounds on the transaction just begun. `set local`, since a pooler between us
+/// and the server would keep a session's settings for somebody else.
+async fn bound_transaction(connection: &mut PgConnection, bound: Duration) -> Result<(), sqlx::Error> {
+    let bound_ms = bound.as_millis().to_string();
+    sqlx::query(
+        "select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
+    )
+    .bind(bound_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}

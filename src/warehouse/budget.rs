@@ -1,0 +1,142 @@
+//! The vendor's rate limit, shared by every process through one row an account.
+//!
+//! A slot is a moment at which one request may be sent. Slots are handed out evenly spaced, at most
+//! one second's worth at a time; one whose moment has passed is lost and never used late, so that no
+//! process, waking up late, can send a burst.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+
+use super::{Warehouse, WarehouseError};
+
+/// The vendor counts what arrives, we pace what is sent: this part of the limit absorbs the
+/// difference between two requests' ways.
+const HEADROOM: f64 = 0.99;
+/// How late a slot may still be used: drawing it takes a moment itself.
+const LATE: TimeDelta = TimeDelta::milliseconds(300);
+/// A refusal closes the gate for so long when the vendor does not say how long.
+const GATE: Duration = Duration::from_secs(15);
+/// The share regains a fiftieth after each such span without a refusal.
+const REGAIN_EVERY_SECONDS: f64 = 60.0;
+
+/// One account's budget, as this process draws on it.
+#[derive(Debug)]
+pub struct AccountBudget {
+    warehouse: Warehouse,
+    account_id: String,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    /// Moments by this process's clock.
+    moments: VecDeque<DateTime<Utc>>,
+    /// Grows with each refusal: slots drawn before it are void.
+    epoch: u64,
+}
+
+impl AccountBudget {
+    /// Makes the account's row or brings its limit up to date.
+    pub async fn open(
+        warehouse: &Warehouse,
+        account_id: &str,
+        requests_per_minute: f64,
+    ) -> Result<Self, WarehouseError> {
+        sqlx::query(
+            "insert into koresync.api_budgets as b (account_id, requests_per_minute, next_slot_at) \
+             values ($1, $2, coalesce($3, clock_timestamp())) \
+             on conflict (account_id) do update set requests_per_minute = excluded.requests_per_minute \
+             where b.requests_per_minute <> excluded.requests_per_minute",
+        )
+        .bind(account_id)
+        .bind(requests_per_minute)
+        .bind(warehouse.clock.database_time())
+        .execute(&warehouse.pool)
+        .await?;
+        Ok(Self { warehouse: warehouse.clone(), account_id: account_id.to_owned(), slots: Mutex::default() })
+    }
+
+    /// Waits for a slot. Callers queue, in order.
+    pub async fn acquire(&self) -> Result<(), WarehouseError> {
+        let began = self.warehouse.clock.now();
+        loop {
+            let (moment, epoch) = {
+                let mut slots = self.slots.lock().await;
+                if slots.moments.is_empty() {
+                    slots.moments = self.draw().await?.into();
+                }
+                (slots.moments.pop_front(), slots.epoch)
+            };
+            let Some(moment) = moment else { continue };
+            let wait = moment - self.warehouse.clock.now();
+            if let Ok(wait) = wait.to_std() {
+                self.warehouse.clock.sleep(wait).await;
+            } else if -wait > LATE {
+                // Its moment passed while nobody asked: lost.
+                continue;
+            }
+            if self.slots.lock().await.epoch == epoch {
+                let waited = (self.warehouse.clock.now() - began).as_seconds_f64();
+                metrics::gauge!("koresync_api_budget_wait_seconds_total", "account" => self.account_id.clone())
+                    .increment(waited.max(0.0));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Draws up to a second's worth of slots, after the gate and the last slot of anybody.
+    async fn draw(&self) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
+        let local = self.warehouse.clock.now();
+        let (now, first, interval, count): (DateTime<Utc>, DateTime<Utc>, f64, i32) = sqlx::query_as(
+            "update koresync.api_budgets b set next_slot_at = d.first + make_interval(secs => d.interval * d.count), \
+               share = d.share, share_changed_at = case when d.share <> b.share then d.now else b.share_changed_at end \
+             from (select account_id, now, share, greatest(next_slot_at, gate_until, now) as first, \
+                     60 / (requests_per_minute * share * $3) as interval, \
+                     greatest(1, floor(requests_per_minute * share * $3 / 60))::int as count \
+                   from (select account_id, next_slot_at, gate_until, requests_per_minute, n.now, \
+                           case when share < 1 and extract(epoch from n.now - share_changed_at) >= $4 \
+                             then least(1, share + 0.02) else share end as share \
+                         from koresync.api_budgets, (select coalesce($2, clock_timestamp()) as now) n \
+                         where account_id = $1 for update of api_budgets) held) d \
+             where b.account_id = d.account_id returning d.now, d.first, d.interval, d.count",
+        )
+        .bind(&self.account_id)
+        .bind(self.warehouse.clock.database_time())
+        .bind(HEADROOM)
+        .bind(REGAIN_EVERY_SECONDS)
+        .fetch_one(&self.warehouse.pool)
+        .await?;
+        // The two clocks may differ: what counts is how far ahead of the database's now a slot lies.
+        let ahead = first - now;
+        Ok((0..count)
+            .map(|place| local + ahead + TimeDelta::microseconds((f64::from(place) * interval * 1e6).round() as i64))
+            .collect())
+    }
+
+    /// Closes the gate for all processes after a rate-limit answer, and lowers the share by a tenth,
+    /// not below one half.
+    pub async fn refused(&self, retry_after: Option<Duration>) -> Result<(), WarehouseError> {
+        let wait = retry_after.unwrap_or(GATE).min(Duration::from_mins(5));
+        {
+            let mut slots = self.slots.lock().await;
+            slots.moments.clear();
+            slots.epoch += 1;
+        }
+        sqlx::query(
+            "update koresync.api_budgets set refusals = refusals + 1, \
+               gate_until = greatest(gate_until, n.now + make_interval(secs => $3)), \
+               share = case when gate_until > n.now then share else greatest(0.5, share * 0.9) end, \
+               share_changed_at = n.now \
+             from (select coalesce($2, clock_timestamp()) as now) n where account_id = $1",
+        )
+        .bind(&self.account_id)
+        .bind(self.warehouse.clock.database_time())
+        .bind(wait.as_secs_f64())
+        .execute(&self.warehouse.pool)
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong with the database, sorted by what to do about it.
+
+use super::load::tables::MissingKey;
+
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    #[error("warehouse.url is not a PostgreSQL URL: write postgres://user@host:5432/database")]
+    Url,
+    #[error("another worker holds this window now; its result is not written")]
+    Fenced,
+    #[error("{0}")]
+    Schema(#[from] super::migrate::SchemaError),
+    #[error("{0}")]
+    Stream(#[from] super::streams::StreamConflict),
+    #[error(
+        "the warehouse counts days in time zone {held}, the configuration says {configured}: set warehouse.time_zone to {held}"
+    )]
+    TimeZone { held: String, configured: String },
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Held(String),
+    #[error(transparent)]
+    MissingKey(#[from] MissingKey),
+    #[error("cannot pack a payload: {0}")]
+    Payload(#[from] std::io::Error),
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// What a failure asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Another transaction won: the same again, at once.
+    Retry,
+    /// The server is away, full, or failing over: later.
+    Wait,
+    /// Somebody must change a right, a setting or the program.
+    Operator,
+    /// The data in hand cannot be stored: find the record.
+    Data,
+    /// Another worker took over: drop the work.
+    Drop,
+}
+
+impl WarehouseError {
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.code().map(std::borrow::Cow::into_owned),
+            _ => None,
+        }
+    }
+
+    /// Unknown failures ask for the operator, by waiting loudly: the daemon never gives up.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Fenced => Remedy::Drop,
+            Self::Url | Self::Schema(_) | Self::Stream(_) | Self::TimeZone { .. } => Remedy::Operator,
+            Self::NotFound(_) | Self::Held(_) | Self::MissingKey(_) | Self::Payload(_) => Remedy::Operator,
+            Self::Database(error) => remedy_of(error, self.sqlstate().as_deref()),
+        }
+    }
+
+    pub fn is_conflict(&self) -> bool {
+        self.remedy() == Remedy::Retry
+    }
+
+    /// The server refused who we are or what we may do.
+    pub fn is_refusal(&self) -> bool {
+        self.sqlstate().is_some_and(|state| state.starts_with("28") || state == "42501")
+    }
+}
+
+fn remedy_of(error: &sqlx::Error, sqlstate: Option<&str>) -> Remedy {
+    let Some(state) = sqlstate else {
+        return match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Remedy::Wait,
+            _ => Remedy::Operator,
+        };
+    };
+    match state {
+        // Serialization failure, deadlock, and a unique key that another window wrote first.
+        "40001" | "40P01" | "23505" => Remedy::Retry,
+        // Insufficient resources, operator intervention (shutdown, crash), system errors, a server
+        // that became read-only, a statement or lock that took too long.
+        "25006" | "55P03" | "57014" | "25P03" => Remedy::Wait,
+        _ if state.starts_with("08")
+            || state.starts_with("53")
+            || state.starts_with("57")
+            || state.starts_with("58") =>
+        {
+            Remedy::Wait
+        }
+        _ if state.starts_with("22") || state.starts_with("23") || state.starts_with("54") => Remedy::Data,
+        _ => Remedy::Operator,
+    }
+}

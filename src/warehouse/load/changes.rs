@@ -1,0 +1,73 @@
+//! The history of a contact: what differed between two versions.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::warehouse::WarehouseError;
+
+/// A contact's content: its columns, and the rows of each table that hangs on it.
+#[derive(Debug)]
+pub struct Contents {
+    columns: Map<String, Value>,
+    updated_at: DateTime<Utc>,
+}
+
+pub async fn contents(connection: &mut PgConnection, key: Uuid) -> Result<Contents, WarehouseError> {
+    let (columns, updated_at): (sqlx::types::Json<Map<String, Value>>, DateTime<Utc>) = sqlx::query_as(
+        "select (to_jsonb(c) - array['first_seen_at', 'updated_at', 'removed_at']) || jsonb_build_object( \
+           'contact_agents', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_agents t where t.contact_key = c.contact_key), \
+           'contact_queues', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_queues t where t.contact_key = c.contact_key), \
+           'contact_metrics', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_metrics t where t.contact_key = c.contact_key), \
+           'metric_justifications', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by metric_ordinal, kind, ordinal) from kore.metric_justifications t where t.contact_key = c.contact_key), \
+           'justification_messages', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by metric_ordinal, kind, justification_ordinal, ordinal) from kore.justification_messages t where t.contact_key = c.contact_key), \
+           'contact_emotions', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by speaker, ordinal) from kore.contact_emotions t where t.contact_key = c.contact_key), \
+           'speaking_rates', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.speaking_rates t where t.contact_key = c.contact_key), \
+           'generated_intents', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.generated_intents t where t.contact_key = c.contact_key), \
+           'generated_intent_keywords', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by intent_ordinal, ordinal) from kore.generated_intent_keywords t where t.contact_key = c.contact_key), \
+           'contact_topics', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_topics t where t.contact_key = c.contact_key)), \
+           c.updated_at \
+         from kore.contacts c where c.contact_key = $1",
+    )
+    .bind(key)
+    .fetch_one(connection)
+    .await?;
+    Ok(Contents { columns: columns.0, updated_at })
+}
+
+/// Writes the difference; nothing when the rows are the same, as when only an unread part of the
+/// payload changed.
+pub async fn record(
+    connection: &mut PgConnection,
+    key: Uuid,
+    before: Contents,
+    after: &Contents,
+    now: DateTime<Utc>,
+) -> Result<(), WarehouseError> {
+    let mut old = Map::new();
+    let mut new = Map::new();
+    for (column, value) in before.columns {
+        let became = after.columns.get(&column).cloned().unwrap_or_default();
+        if value != became {
+            old.insert(column.clone(), value);
+            new.insert(column, became);
+        }
+    }
+    if old.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \
+         select $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5, $6 from kore.contact_changes where contact_key = $1",
+    )
+    .bind(key)
+    .bind(before.updated_at)
+    .bind(now)
+    .bind(old.keys().cloned().collect::<Vec<_>>())
+    .bind(sqlx::types::Json(&old))
+    .bind(sqlx::types::Json(&new))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

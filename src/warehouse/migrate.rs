@@ -1,0 +1,163 @@
+//! The schema: made, counted, and refused when this program is too old for it.
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+
+use super::{ConnectOptions, Warehouse, WarehouseError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    #[error("the warehouse has no schema yet: run `koresync migrate`")]
+    Missing,
+    #[error("the warehouse's schema is behind ({pending} migrations): run `koresync migrate`")]
+    Behind { pending: usize },
+    #[error(
+        "this program ({PROGRAM}) is too old for the warehouse's schema, which asks for {oldest} or newer: upgrade koresync"
+    )]
+    ProgramTooOld { oldest: String },
+    #[error("another `koresync migrate` is at work on this database")]
+    Busy,
+    #[error(
+        "a pooler stands between koresync and PostgreSQL; migrations need a session of their own: give a direct URL"
+    )]
+    Pooler,
+    #[error("migration failed: {0}")]
+    Failed(#[from] MigrateError),
+    #[error("PostgreSQL {found} is too old: 14 or newer is needed")]
+    ServerTooOld { found: String },
+}
+
+/// One migration and whether it is applied.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct MigrationState {
+    pub version: i64,
+    pub description: String,
+    pub is_applied: bool,
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrator.dangerous_set_table_name("koresync._sqlx_migrations");
+    migrator.create_schema("koresync");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// The SQL of all migrations, in order.
+pub fn print() -> String {
+    MIGRATIONS.iter().map(|m| format!("-- {:04} {}\n{}\n", m.version, m.description, m.sql.as_str())).collect()
+}
+
+/// Applies what is missing. Errors with [`SchemaError::Busy`] when another process does just that.
+pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, WarehouseError> {
+    let mut connection = PgConnection::connect_with(options.options()).await?;
+    check_server(&mut connection).await?;
+    // The migrator's own lock waits for ever; this one says that somebody else is at it.
+    let is_free: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('koresync migrate'))")
+        .fetch_one(&mut connection)
+        .await?;
+    if !is_free {
+        return Err(SchemaError::Busy.into());
+    }
+    let outcome = migrator().run_direct(None, &mut connection, false).await;
+    let states = match outcome {
+        Ok(()) => states(&mut connection).await,
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(error.into()),
+        Err(error) => Err(SchemaError::Failed(error).into()),
+    };
+    connection.close().await.ok();
+    states
+}
+
+/// What is applied and what is not.
+pub async fn status(options: &ConnectOptions) -> Result<Vec<MigrationState>, WarehouseError> {
+    let mut connection = PgConnection::connect_with(options.options()).await?;
+    let states = states(&mut connection).await;
+    connection.close().await.ok();
+    states
+}
+
+async fn states(connection: &mut PgConnection) -> Result<Vec<MigrationState>, WarehouseError> {
+    let applied = applied(connection).await?;
+    Ok(MIGRATIONS
+        .iter()
+        .map(|m| MigrationState {
+            version: m.version,
+            description: m.description.to_string(),
+            is_applied: applied.contains(&m.version),
+        })
+        .collect())
+}
+
+async fn applied(connection: &mut PgConnection) -> Result<Vec<i64>, WarehouseError> {
+    let is_made: bool = sqlx::query_scalar("select to_regclass('koresync._sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !is_made {
+        return Ok(Vec::new());
+    }
+    // The writer may not read the migrator's own table; what it needs is in schema_versions.
+    Ok(sqlx::query_scalar("select migration from koresync.schema_versions order by 1").fetch_all(connection).await?)
+}
+
+async fn check_server(connection: &mut PgConnection) -> Result<(), WarehouseError> {
+    let (number, text): (i32, String) =
+        sqlx::query_as("select current_setting('server_version_num')::int, current_setting('server_version')")
+            .fetch_one(connection)
+            .await?;
+    if number < 140_000 {
+        return Err(SchemaError::ServerTooOld { found: text }.into());
+    }
+    Ok(())
+}
+
+impl Warehouse {
+    /// Refuses a schema that is missing, behind, or says that this program is too old for it.
+    pub async fn check_schema(&self) -> Result<(), WarehouseError> {
+        let mut connection = self.pool.acquire().await?;
+        check_server(&mut connection).await?;
+        let is_made: bool = sqlx::query_scalar("select to_regclass('koresync.schema_versions') is not null")
+            .fetch_one(&mut *connection)
+            .await?;
+        if !is_made {
+            return Err(SchemaError::Missing.into());
+        }
+        let versions: Vec<(i64, String)> =
+            sqlx::query_as("select migration, oldest_program from koresync.schema_versions order by 1")
+                .fetch_all(&mut *connection)
+                .await?;
+        if let Some((_, oldest)) = versions.iter().find(|(_, oldest)| numbers(oldest) > numbers(PROGRAM)) {
+            return Err(SchemaError::ProgramTooOld { oldest: oldest.clone() }.into());
+        }
+        let pending = MIGRATIONS.iter().filter(|m| versions.iter().all(|(version, _)| *version != m.version)).count();
+        if pending > 0 {
+            return Err(SchemaError::Behind { pending }.into());
+        }
+        Ok(())
+    }
+
+    /// Records the business time zone on the first start, and refuses another one afterwards: the
+    /// days already written would be days of the old zone.
+    pub async fn settle_time_zone(&self) -> Result<(), WarehouseError> {
+        let configured = self.time_zone.name();
+        let held: String = sqlx::query_scalar(
+            "with made as (insert into kore.settings (time_zone) values ($1) on conflict do nothing returning time_zone) \
+             select time_zone from made union all select time_zone from kore.settings limit 1",
+        )
+        .bind(configured)
+        .fetch_one(&self.pool)
+        .await?;
+        if held == configured {
+            Ok(())
+        } else {
+            Err(WarehouseError::TimeZone { held, configured: configured.to_owned() })
+        }
+    }
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
+}

@@ -1,0 +1,101 @@
+//! How things stand, as the status command, readiness and metrics tell it.
+
+use chrono::{DateTime, Utc};
+
+use super::{Warehouse, WarehouseError};
+
+/// One stream, at a glance.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct StreamStatus {
+    pub stream: String,
+    pub start_at: DateTime<Utc>,
+    pub watermark: DateTime<Utc>,
+    pub frontier: DateTime<Utc>,
+    pub last_success_at: Option<DateTime<Utc>>,
+    pub paused_at: Option<DateTime<Utc>>,
+    pub paused_reason: Option<String>,
+    pub retry_at: Option<DateTime<Utc>>,
+    pub paging: Option<String>,
+    pub page_limit: Option<i32>,
+    pub windows_verified: i64,
+    pub windows_unverified: i64,
+    pub windows_waiting: i64,
+    pub windows_running: i64,
+    pub windows_failing: i64,
+    pub last_error: Option<String>,
+    pub contacts: i64,
+    pub quarantined: i64,
+    pub unknown_fields: i64,
+}
+
+/// One account's budget.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct BudgetStatus {
+    pub account_id: String,
+    pub requests_per_minute: f64,
+    pub share: f64,
+    pub gate_until: Option<DateTime<Utc>>,
+    pub refusals: i64,
+}
+
+/// Windows of a stream in a lane and state: `planned`, `running`, `verified`, `unverified`, `cancelled`.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct WindowCount {
+    pub stream: String,
+    pub lane: String,
+    pub state: String,
+    pub windows: i64,
+}
+
+impl Warehouse {
+    /// The configured streams. `contacts` is counted from the ledger, so that it costs no table scan.
+    pub async fn stream_statuses(&self) -> Result<Vec<StreamStatus>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select s.stream, s.start_at, s.watermark, s.frontier, s.last_success_at, s.paused_at, s.paused_reason, \
+               s.retry_at, s.paging, s.page_limit, w.*, q.quarantined, u.unknown_fields \
+             from koresync.streams s, \
+             lateral (select count(*) filter (where state = 'verified') as windows_verified, \
+                 count(*) filter (where state = 'unverified') as windows_unverified, \
+                 count(*) filter (where state = 'planned' and owner is null) as windows_waiting, \
+                 count(*) filter (where state in ('planned', 'unverified') and owner is not null) as windows_running, \
+                 count(*) filter (where state = 'planned' and attempts > 0) as windows_failing, \
+                 (array_agg(last_error order by due_at desc) filter (where state in ('planned', 'unverified') and last_error is not null))[1] as last_error, \
+                 coalesce(sum(inserted), 0)::bigint as contacts \
+               from koresync.windows where stream = s.stream) w, \
+             lateral (select count(*) as quarantined from koresync.quarantined_records where stream = s.stream) q, \
+             lateral (select count(*) as unknown_fields from koresync.unknown_fields where stream = s.stream and kind = 'unknown') u \
+             where s.is_configured order by s.stream",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    pub async fn budget_statuses(&self) -> Result<Vec<BudgetStatus>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select account_id, requests_per_minute, share, gate_until, refusals from koresync.api_budgets order by 1",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    pub async fn window_counts(&self) -> Result<Vec<WindowCount>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select stream, lane, case when owner is not null then 'running' else state end as state, count(*) as windows \
+             from koresync.windows group by 1, 2, 3 order by 1, 2, 3",
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// When the next claimable window falls due, or `None` when there is none.
+    pub async fn next_due(&self, streams: &[String]) -> Result<Option<DateTime<Utc>>, WarehouseError> {
+        Ok(sqlx::query_scalar(
+            "select min(greatest(w.due_at, s.retry_at, w.lease_expires_at)) from koresync.windows w \
+             join koresync.streams s on s.stream = w.stream left join koresync.backfills b on b.id = w.backfill_id \
+             where w.state in ('planned', 'unverified') and w.stream = any($1) and (b.id is null or b.state in ('running', 'done'))",
+        )
+        .bind(streams)
+        .fetch_one(&self.pool)
+        .await?)
+    }
+}

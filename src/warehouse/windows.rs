@@ -1,0 +1,275 @@
+//! The ledger of windows: planned, claimed under a lease and a fence, split, given back.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
+
+use super::{Warehouse, WarehouseError};
+use crate::domain::Window;
+
+/// Which work comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    Live,
+    Backfill,
+    Recheck,
+}
+
+impl Lane {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Backfill => "backfill",
+            Self::Recheck => "recheck",
+        }
+    }
+}
+
+/// A window in hand: only its fence may commit.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub id: i64,
+    pub stream: String,
+    pub lane: Lane,
+    pub backfill_id: Option<i64>,
+    pub window: Window,
+    pub fence: i64,
+    /// Reads that failed or proved nothing before.
+    pub attempts: i32,
+    pub is_unverified: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    id: i64,
+    stream: String,
+    lane: String,
+    backfill_id: Option<i64>,
+    from_at: DateTime<Utc>,
+    to_at: DateTime<Utc>,
+    fence: i64,
+    attempts: i32,
+    is_unverified: bool,
+}
+
+/// Which windows a worker may take.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    pub streams: Vec<String>,
+    /// Only the windows of this backfill.
+    pub backfill_id: Option<i64>,
+}
+
+impl Warehouse {
+    /// Claims the most urgent window that is due and free: live, then backfill (newest first), then
+    /// what could not be verified before.
+    pub async fn claim(&self, owner: &str, scope: &Scope) -> Result<Option<Claim>, WarehouseError> {
+        let row: Option<ClaimRow> = sqlx::query_as(
+            "update koresync.windows w set owner = $1, fence = w.fence + 1, \
+               lease_expires_at = n.now + make_interval(secs => $2) \
+             from (select coalesce($3, clock_timestamp()) as now) n \
+             where w.id = ( \
+               select c.id from koresync.windows c \
+               join koresync.streams s on s.stream = c.stream \
+               left join koresync.backfills b on b.id = c.backfill_id \
+               where c.state in ('planned', 'unverified') and c.stream = any($4) \
+                 and c.due_at <= coalesce($3, clock_timestamp()) \
+                 and (c.lease_expires_at is null or c.lease_expires_at <= coalesce($3, clock_timestamp())) \
+                 and (s.retry_at is null or s.retry_at <= coalesce($3, clock_timestamp())) \
+                 and (b.id is null or b.state in ('running', 'done')) and ($5::bigint is null or b.id = $5) \
+               order by case when c.state = 'unverified' or c.lane = 'recheck' then 2 when c.lane = 'backfill' then 1 else 0 end, \
+                 case when c.lane = 'live' then c.from_at end, c.to_at desc \
+               for update of c skip locked limit 1) \
+             returning w.id, w.stream, w.lane, w.backfill_id, w.from_at, w.to_at, w.fence, w.attempts, \
+               w.state = 'unverified' as is_unverified",
+        )
+        .bind(owner)
+        .bind(self.lease.as_secs_f64())
+        .bind(self.clock.database_time())
+        .bind(&scope.streams)
+        .bind(scope.backfill_id)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.and_then(|row| {
+            Some(Claim {
+                id: row.id,
+                stream: row.stream,
+                lane: match row.lane.as_str() {
+                    "live" => Lane::Live,
+                    "backfill" => Lane::Backfill,
+                    _ => Lane::Recheck,
+                },
+                backfill_id: row.backfill_id,
+                window: Window::new(row.from_at, row.to_at)?,
+                fence: row.fence,
+                attempts: row.attempts,
+                is_unverified: row.is_unverified,
+            })
+        }))
+    }
+
+    /// Prolongs a claim; false when somebody else has it now.
+    pub async fn renew(&self, claim: &Claim) -> Result<bool, WarehouseError> {
+        let renewed = sqlx::query(
+            "update koresync.windows set lease_expires_at = coalesce($3, clock_timestamp()) + make_interval(secs => $4) \
+             where id = $1 and fence = $2 and owner is not null",
+        )
+        .bind(claim.id)
+        .bind(claim.fence)
+        .bind(self.clock.database_time())
+        .bind(self.lease.as_secs_f64())
+        .execute(&self.heartbeat)
+        .await?;
+        Ok(renewed.rows_affected() == 1)
+    }
+
+    /// Gives a window back after an attempt that failed, to be tried again after `delay`. Waits for
+    /// a transaction of ours whose fate is unknown; if that was committed, nothing is left to give back.
+    pub async fn give_back(
+        &self,
+        claim: &Claim,
+        failure: Option<&str>,
+        delay: TimeDelta,
+        requests: u64,
+    ) -> Result<(), WarehouseError> {
+        sqlx::query(
+            "update koresync.windows set owner = null, lease_expires_at = null, \
+               attempts = attempts + case when $3::text is null then 0 else 1 end, last_error = coalesce($3, last_error), \
+               due_at = coalesce($4, clock_timestamp()) + make_interval(secs => $5), requests = requests + $6 \
+             where id = $1 and fence = $2 and owner is not null",
+        )
+        .bind(claim.id)
+        .bind(claim.fence)
+        .bind(failure)
+        .bind(self.clock.database_time())
+        .bind(delay.as_seconds_f64())
+        .bind(i64::try_from(requests).unwrap_or(i64::MAX))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Gives back every claim of a worker that stops.
+    pub async fn give_back_all(&self, owner: &str) -> Result<u64, WarehouseError> {
+        let given = sqlx::query(
+            "update koresync.windows set owner = null, lease_expires_at = null where owner = $1 and state in ('planned', 'unverified')",
+        )
+        .bind(owner)
+        .execute(&self.pool)
+        .await?;
+        Ok(given.rows_affected())
+    }
+
+    /// Cuts a claimed window into the given parts, which together are the window; each is planned anew,
+    /// with its tries counted from zero.
+    pub async fn split(&self, claim: &Claim, parts: &[Window], requests: u64) -> Result<(), WarehouseError> {
+        let Some((first, rest)) = parts.split_first() else { return Ok(()) };
+        let mut transaction = self.begin().await?;
+        let shrunk = sqlx::query(
+            "update koresync.windows set to_at = $3, owner = null, lease_expires_at = null, attempts = 0, \
+               due_at = coalesce($4, clock_timestamp()), requests = requests + $5, state = 'planned', verified_by = null \
+             where id = $1 and fence = $2 and from_at = $6 and state in ('planned', 'unverified')",
+        )
+        .bind(claim.id)
+        .bind(claim.fence)
+        .bind(first.to)
+        .bind(self.clock.database_time())
+        .bind(i64::try_from(requests).unwrap_or(i64::MAX))
+        .bind(first.from)
+        .execute(&mut *transaction)
+        .await?;
+        if shrunk.rows_affected() == 0 {
+            return Err(WarehouseError::Fenced);
+        }
+        insert_windows(
+            &mut transaction,
+            &claim.stream,
+            claim.lane,
+            claim.backfill_id,
+            rest,
+            self.clock.database_time(),
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Moves the frontier up to `until` and plans what lies before it, in windows of at most `span`.
+    /// Nothing when less than `least` has passed. Returns how many were planned.
+    pub async fn plan_live(
+        &self,
+        stream: &str,
+        until: DateTime<Utc>,
+        span: TimeDelta,
+        least: TimeDelta,
+    ) -> Result<usize, WarehouseError> {
+        let mut transaction = self.begin().await?;
+        let frontier: DateTime<Utc> =
+            sqlx::query_scalar("select frontier from koresync.streams where stream = $1 for update")
+                .bind(stream)
+                .fetch_one(&mut *transaction)
+                .await?;
+        if until - frontier < least.max(TimeDelta::seconds(1)) {
+            return Ok(0);
+        }
+        let windows = cut_upwards(frontier, until, span);
+        insert_windows(&mut transaction, stream, Lane::Live, None, &windows, self.clock.database_time()).await?;
+        sqlx::query("update koresync.streams set frontier = $2 where stream = $1")
+            .bind(stream)
+            .bind(until)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(windows.len())
+    }
+}
+
+/// `[from, to)` in windows of `span`, from the early end up; the last may be shorter.
+fn cut_upwards(from: DateTime<Utc>, to: DateTime<Utc>, span: TimeDelta) -> Vec<Window> {
+    let span = span.max(TimeDelta::seconds(1));
+    let mut windows = Vec::new();
+    let mut at = from;
+    while let Some(window) = Window::new(at, to.min(at + span)) {
+        at = window.to;
+        windows.push(window);
+    }
+    windows
+}
+
+pub(super) async fn insert_windows(
+    connection: &mut PgConnection,
+    stream: &str,
+    lane: Lane,
+    backfill_id: Option<i64>,
+    windows: &[Window],
+    database_time: Option<DateTime<Utc>>,
+) -> Result<(), WarehouseError> {
+    sqlx::query(
+        "insert into koresync.windows (stream, lane, backfill_id, from_at, to_at, due_at, created_at) \
+         select $1, $2, $3, w.from_at, w.to_at, n.now, n.now \
+         from unnest($4::timestamptz[], $5::timestamptz[]) as w (from_at, to_at), \
+           (select coalesce($6, clock_timestamp()) as now) n",
+    )
+    .bind(stream)
+    .bind(lane.as_str())
+    .bind(backfill_id)
+    .bind(windows.iter().map(|w| w.from).collect::<Vec<_>>())
+    .bind(windows.iter().map(|w| w.to).collect::<Vec<_>>())
+    .bind(database_time)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_windows_meet_and_end_where_told() {
+        let at = |s| DateTime::from_timestamp(s, 0).expect("a valid time");
+        let windows = cut_upwards(at(0), at(25), TimeDelta::seconds(10));
+        let edges: Vec<_> = windows.iter().map(|w| (w.from.timestamp(), w.to.timestamp())).collect();
+        assert_eq!(edges, [(0, 10), (10, 20), (20, 25)]);
+        assert!(cut_upwards(at(5), at(5), TimeDelta::seconds(10)).is_empty());
+    }
+}
