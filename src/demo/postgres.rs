@@ -192,7 +192,9 @@ impl PrivatePostgres {
             self.port = free_port().map_err(Error::files(Path::new("127.0.0.1")))?;
             let log_length = self.home.log_length();
             match self.launch().await {
-                Err(_) if tried < PORTS_TRIED && self.home.log_from(log_length).contains("could not bind") => tried += 1,
+                Err(_) if tried < PORTS_TRIED && self.home.log_from(log_length).contains("could not bind") => {
+                    tried += 1;
+                }
                 other => return other,
             }
         }

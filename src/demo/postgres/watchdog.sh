@@ -15,10 +15,13 @@ exec 3<&0 </dev/null
             [ "$order" = leave ] && exit 0
             kill -s "$order" "$server"
         done
+        # Where nobody reaps the dead server, only the end of its pid file shows that it has ended.
+        # A server that has just begun may have none yet.
+        patience=20
+        [ -e "$root/data/postmaster.pid" ] && patience=0
         kill -s "$farewell" "$server"
         tenths=0
-        # Where nobody reaps the dead server, the want of its pid file shows that it has ended.
-        while kill -0 "$server" && { [ -e "$root/data/postmaster.pid" ] || [ "$tenths" -lt 20 ]; }; do
+        while kill -0 "$server" && { [ -e "$root/data/postmaster.pid" ] || [ "$tenths" -lt "$patience" ]; }; do
             sleep 0.1 || sleep 1
             tenths=$((tenths + 1))
             [ "$tenths" -eq 600 ] && kill -s KILL "$server"
