@@ -1,6 +1,7 @@
 //! Databases for tests: a fresh, empty one for each, in a server that the test process shares or was given.
 
 use std::path::Path;
+use std::process::Command;
 
 use koresync::demo::postgres::{Options, PrivatePostgres};
 use sqlx::postgres::PgPoolOptions;
@@ -9,6 +10,10 @@ use tokio::sync::OnceCell;
 
 /// A server to use in place of a private one: a URL whose role may create databases.
 const GIVEN_SERVER: &str = "KORESYNC_TEST_DATABASE_URL";
+
+/// Linux's file system in memory, and the room in it from which on it is used.
+const MEMORY: &str = "/dev/shm";
+const ROOM_KIB_MIN: u64 = 2 * 1024 * 1024;
 
 /// The server of this test process. Nothing drops it: its watchdog clears it away when the process ends.
 static SHARED: OnceCell<PrivatePostgres> = OnceCell::const_new();
@@ -68,10 +73,20 @@ pub async fn cluster() -> PrivatePostgres {
     PrivatePostgres::start(options()).await.expect("a private PostgreSQL")
 }
 
-/// A temporary server, copied from the template that all test processes share.
+/// A temporary server, copied from the template that all test processes share, in memory where there is room:
+/// a cluster is a thousand small files, which many disks take a second to make.
 pub fn options() -> Options {
     let templates = Path::new(env!("CARGO_TARGET_TMPDIR")).join("postgres");
-    Options { templates: Some(templates), ..Options::default() }
+    let directory = has_room(MEMORY).then(|| Path::new(MEMORY).join(format!("koresync-pg-{}", uuid::Uuid::new_v4())));
+    Options { directory, templates: Some(templates), ..Options::default() }
+}
+
+/// Whether `df` tells of room enough for the data of several tests at once. A container's default is far less.
+fn has_room(folder: &str) -> bool {
+    let Ok(output) = Command::new("df").args(["-Pk", folder]).output() else { return false };
+    let report = String::from_utf8_lossy(&output.stdout);
+    let available = report.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    output.status.success() && available.is_some_and(|kibibytes| kibibytes >= ROOM_KIB_MIN)
 }
 
 async fn execute(url: &str, statement: &str) -> Result<(), sqlx::Error> {
