@@ -7,7 +7,7 @@ CARGO ?= cargo
 
 help: ## This list
 	@echo "make targets:"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
