@@ -1,1 +1,4 @@
+//! The tests that need a database, a simulated vendor or the daemon's own process.
 
+mod private_postgres;
+mod support;

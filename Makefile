@@ -1,0 +1,40 @@
+# GNU make 3.81 (macOS) and newer.
+SHELL = /bin/sh
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests lint test demo
+
+help: ## This list
+	@echo "make targets:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install PostgreSQL's server programs, if they are missing
+	@sh deploy/setup/postgres.sh
+
+setup-tests: setup
+	@sh deploy/setup/nextest.sh
+
+lint: ## Formatting, clippy, and the production build without the demonstration
+	@echo "== formatting"
+	$(CARGO) fmt --check
+	@echo "== clippy"
+	$(CARGO) clippy --all-targets -- -D warnings
+	@echo "== the production build, without the demonstration"
+	$(CARGO) check --no-default-features
+
+test: setup-tests lint ## Every check and every test; it installs what they need
+	@echo "== tests"
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo "$(CARGO) nextest run"; $(CARGO) nextest run; \
+	else \
+		echo "cargo-nextest is not there: $(CARGO) test takes its place"; \
+		$(CARGO) test --lib --bins --tests; \
+	fi
+	@if grep -rqE '^[[:space:]]*//[/!] ```' src; then \
+		echo "== examples in the documentation"; $(CARGO) test --doc; \
+	fi
+	@echo "== all passed"
+
+demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
+	$(CARGO) run --release -- demo
