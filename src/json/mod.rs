@@ -3,6 +3,7 @@
 //! A record may hold what PostgreSQL refuses (NUL characters, lone surrogates, NaN) or what no text
 //! should hold (invalid UTF-8). The reader cleans it where meaning survives and counts what it cleaned.
 
+mod members;
 mod page;
 mod read;
 mod write;
@@ -10,6 +11,7 @@ mod write;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use members::visit_members;
 pub use page::{Page, split_page};
 pub use read::parse;
 pub use write::{to_string, write};

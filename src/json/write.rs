@@ -63,7 +63,9 @@ fn write_text(text: &str, out: &mut String) {
             b'\t' => out.push_str("\\t"),
             0 => {}
             // Writing to a String cannot fail.
-            _ => drop(write!(out, "\\u{byte:04x}")),
+            _ => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
         }
     }
     out.push_str(&text[written..]);
