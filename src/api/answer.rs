@@ -45,22 +45,22 @@ pub(super) fn classify(
     }
     let complaint = Complaint::read(&answer.body, is_success);
     let Complaint { is_rate_limit, code, message, what } = complaint;
-    let (status, retry_after) = (answer.status.as_u16(), answer.retry_after);
+    let (status, retry_after, clock_behind) = (answer.status.as_u16(), answer.retry_after, answer.clock_behind);
     if status == 429 || is_rate_limit {
         return Err(ApiError::RateLimited { status, retry_after });
     }
+    if code == Some(INVALID_CREDENTIALS) {
+        return Err(ApiError::Refused { status, code, message, clock_behind });
+    }
     Err(match status {
-        _ if code == Some(INVALID_CREDENTIALS) => ApiError::Refused { status, code, message },
-        401 | 403 => ApiError::Refused { status, code, message },
+        401 | 403 => ApiError::Refused { status, code, message, clock_behind },
         200..=299 => {
             ApiError::Unavailable { outage: Outage::NotAPage { status, what: what.into_owned(), message }, retry_after }
         }
         400 | 422 if !request.is_first() => {
             ApiError::OffsetRefused { status, offset: request.offset, page: request.page, message }
         }
-        400 | 422 if request.limit > DEFAULT_LIMIT => {
-            ApiError::LimitRefused { status, limit: request.limit, message }
-        }
+        400 | 422 if request.limit > DEFAULT_LIMIT => ApiError::LimitRefused { status, limit: request.limit, message },
         400 | 422 => ApiError::BadArgument { status, message },
         // Time-outs, conflicts and locks pass by themselves, as the failures of a server do.
         408 | 409 | 423 | 425 | 500..=599 => {

@@ -9,7 +9,7 @@ use crate::domain::clock::SharedClock;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a rate limit that names no time is taken to last: the vendor counts by the minute.
-const LIMIT_WINDOW: Duration = Duration::from_secs(60);
+const LIMIT_WINDOW: Duration = Duration::from_mins(1);
 
 /// The account's budget of requests. The futures are never cancelled by the client, so they may hold
 /// a transaction.

@@ -94,9 +94,7 @@ fn code_of(source: &Value<'_>) -> Option<i64> {
 }
 
 fn message_of<'v>(source: &'v Value<'_>) -> Option<&'v str> {
-    source
-        .as_str()
-        .or_else(|| ["msg", "message", "detail", "error"].iter().find_map(|key| source.get(key)?.as_str()))
+    source.as_str().or_else(|| ["msg", "message", "detail", "error"].iter().find_map(|key| source.get(key)?.as_str()))
 }
 
 fn strings_mention_rate_limit(value: &Value<'_>) -> bool {
@@ -132,8 +130,7 @@ fn clean(message: &str) -> Option<String> {
         if !text.is_empty() {
             text.push(' ');
         }
-        let is_private =
-            word.contains('@') || word.contains("://") || word.chars().nth(LONGEST_WORD_CHARS).is_some();
+        let is_private = word.contains('@') || word.contains("://") || word.chars().nth(LONGEST_WORD_CHARS).is_some();
         text.push_str(if is_private { "[…]" } else { word });
     }
     if text.chars().nth(LONGEST_CHARS).is_some() {
@@ -149,7 +146,11 @@ mod tests {
     #[test]
     fn every_shape_of_error_body_is_read() {
         for (body, code, message) in [
-            (r#"{"errors":[{"msg":"Invalid SDK credentials","code":4002}]}"#, Some(4002), Some("Invalid SDK credentials")),
+            (
+                r#"{"errors":[{"msg":"Invalid SDK credentials","code":4002}]}"#,
+                Some(4002),
+                Some("Invalid SDK credentials"),
+            ),
             (r#"{"errors":[{"message":"no","code":"400"}]}"#, Some(400), Some("no")),
             (r#"{"errors":["no"]}"#, None, Some("no")),
             (r#"{"error":{"detail":"no"}}"#, None, Some("no")),

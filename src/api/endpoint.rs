@@ -51,7 +51,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), read: Duration::from_secs(30), total: Duration::from_secs(120) }
+        Self { connect: Duration::from_secs(10), read: Duration::from_secs(30), total: Duration::from_mins(2) }
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use super::budget::BoxError;
 use super::credentials::CredentialError;
+
+/// Clocks are often wrong by a little; tokens are made to bear far more.
+const SUSPICIOUS_MINUTES: i64 = 5;
 
 /// Why there is no page. No text holds a URL, a token or a part of a record.
 ///
@@ -13,10 +18,17 @@ pub enum ApiError {
     /// 401, 403 or the vendor's code 4002, also with a freshly read secret.
     #[error(
         "the API refused the request ({}). The usual causes: the token or the client secret is wrong or has expired; \
-         stream_id is wrong; the API scope \"Quality Management Analytics\" is not published for the app",
-        said(*status, *code, message.as_deref())
+         stream_id is wrong; the API scope \"Quality Management Analytics\" is not published for the app{}",
+        said(*status, *code, message.as_deref()),
+        wrong_clock(*clock_behind)
     )]
-    Refused { status: u16, code: Option<i64>, message: Option<String> },
+    Refused {
+        status: u16,
+        code: Option<i64>,
+        message: Option<String>,
+        /// The server's time minus ours, where the answer told it.
+        clock_behind: Option<TimeDelta>,
+    },
     /// The secret cannot be read or used; nothing was sent.
     #[error("{0}")]
     Credentials(#[from] CredentialError),
@@ -120,6 +132,15 @@ impl ApiError {
             Self::Stopped => "stopped",
         }
     }
+}
+
+/// A difference that may well be why a token was refused.
+fn wrong_clock(behind: Option<TimeDelta>) -> String {
+    let Some(minutes) = behind.map(|behind| behind.num_minutes()).filter(|m| m.abs() >= SUSPICIOUS_MINUTES) else {
+        return String::new();
+    };
+    let side = if minutes > 0 { "behind" } else { "ahead of" };
+    format!(". This machine's clock is {} min {side} the API's, and tokens live by it", minutes.abs())
 }
 
 fn said(status: u16, code: Option<i64>, message: Option<&str>) -> String {

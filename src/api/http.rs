@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
@@ -19,6 +19,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) date: Option<DateTime<Utc>>,
+    /// The server's time minus ours.
+    pub(super) clock_behind: Option<TimeDelta>,
     pub(super) retry_after: Option<Duration>,
     /// Decompressed; of an answer that is no success perhaps only its start.
     pub(super) body: Bytes,
@@ -73,7 +75,7 @@ pub(super) async fn exchange(
     } else {
         read_start(&mut response, LONGEST_COMPLAINT_BYTES.min(max_bytes)).await
     };
-    Ok(Answer { status, date, retry_after, body })
+    Ok(Answer { status, date, clock_behind: date.map(|date| date - now), retry_after, body })
 }
 
 async fn read_whole(response: &mut reqwest::Response, max_bytes: u64) -> Result<Bytes, Failure> {

@@ -23,11 +23,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
-            give_up: Duration::from_secs(5 * 60),
-        }
+        Self { initial: Duration::from_millis(500), cap: Duration::from_secs(30), give_up: Duration::from_mins(5) }
     }
 }
 

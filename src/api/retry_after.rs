@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 /// No wish of a server is obeyed for longer.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// A moment as HTTP writes it.
 pub(super) fn http_date(text: &str) -> Option<DateTime<Utc>> {

@@ -120,10 +120,8 @@ struct Bench {
 impl Bench {
     fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
         let clock = SteppedClock::new();
-        let budget =
-            NotedBudget { clock: clock.clone(), acquired: Mutex::default(), refusals: Mutex::default() };
-        let client =
-            Client::new(endpoint, credentials, clock.clone(), RetryPolicy::default(), 7).expect("a client");
+        let budget = NotedBudget { clock: clock.clone(), acquired: Mutex::default(), refusals: Mutex::default() };
+        let client = Client::new(endpoint, credentials, clock.clone(), RetryPolicy::default(), 7).expect("a client");
         Self { client, budget, clock }
     }
 

@@ -94,12 +94,9 @@ mod tests {
         let token = mint("cs-1", &SecretString::from("hunter2"), now).expect("a token");
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_exp = false;
-        let read = jsonwebtoken::decode::<Map<String, Value>>(
-            &token,
-            &DecodingKey::from_secret(b"hunter2"),
-            &validation,
-        )
-        .expect("it verifies");
+        let read =
+            jsonwebtoken::decode::<Map<String, Value>>(&token, &DecodingKey::from_secret(b"hunter2"), &validation)
+                .expect("it verifies");
         assert_eq!(read.header.typ.as_deref(), Some("JWT"));
         for name in ["appId", "sub", "iss"] {
             assert_eq!(read.claims[name], "cs-1");

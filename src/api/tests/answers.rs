@@ -27,7 +27,8 @@ async fn a_page_is_cut_into_records_without_copying() {
 
 #[tokio::test]
 async fn an_empty_list_is_a_page_and_a_missing_one_is_not() {
-    let server = Server::scripted([line(200, r#"{"totalResults":0}"#), line(200, r#"{"results":null}"#), empty_page()]).await;
+    let server =
+        Server::scripted([line(200, r#"{"totalResults":0}"#), line(200, r#"{"results":null}"#), empty_page()]).await;
     let page = Bench::with(&server).page(&first_page(100)).await.expect("a page");
     assert_eq!((page.records.len(), page.attempts, page.total), (0, 3, Some(0)));
     assert!(Bench::with(&server).page(&first_page(100)).await.expect("a page").attempts == 1);
@@ -96,7 +97,8 @@ async fn retry_after_reaches_the_budget_in_both_forms() {
     .await;
     let bench = Bench::with(&server);
     bench.page(&first_page(100)).await.expect("a page");
-    let seconds: Vec<Option<u64>> = bench.budget.refusals().iter().map(|wait| wait.map(|wait| wait.as_secs())).collect();
+    let seconds: Vec<Option<u64>> =
+        bench.budget.refusals().iter().map(|wait| wait.map(|wait| wait.as_secs())).collect();
     assert_eq!(seconds, [Some(17), Some(30), Some(300)]);
 }
 
@@ -183,7 +185,10 @@ async fn a_paused_stream_learns_that_its_secret_has_changed() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("secret");
     let server =
-        Server::judging(|asked| if is_signed_with(asked.header("auth"), b"right") { empty_page() } else { line(401, "") }).await;
+        Server::judging(
+            |asked| if is_signed_with(asked.header("auth"), b"right") { empty_page() } else { line(401, "") },
+        )
+        .await;
     let bench = Bench::new(endpoint(&server.url), file(&path));
     let missing = bench.page(&first_page(100)).await.expect_err("no secret");
     assert!(matches!(missing, ApiError::Credentials(CredentialError::Unreadable { .. })), "{missing}");

@@ -8,6 +8,39 @@ use super::server::{Server, empty_page, line, raw};
 use super::*;
 
 #[tokio::test]
+async fn requests_and_retries_are_counted_by_stream() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let server = Server::scripted([line(500, ""), line(429, ""), line(200, "<html>"), empty_page()]).await;
+    Bench::with(&server).page(&first_page(5)).await.expect("a page");
+    let text = handle.render();
+    for sample in [
+        r#"koresync_api_requests_total{stream="support",outcome="ok"} 1"#,
+        r#"koresync_api_requests_total{stream="support",outcome="unavailable"} 2"#,
+        r#"koresync_api_requests_total{stream="support",outcome="rate_limited"} 1"#,
+        r#"koresync_api_retries_total{stream="support",reason="unavailable"} 2"#,
+        r#"koresync_api_retries_total{stream="support",reason="rate_limited"} 1"#,
+        r#"koresync_api_request_duration_seconds_count{stream="support"} 4"#,
+    ] {
+        assert!(text.contains(sample), "{sample} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_clock_is_named_where_a_token_is_refused() {
+    let (status, mut headers, body) = line(401, "");
+    headers.push(("date", "Mon, 23 Mar 2026 11:05:43 GMT".to_owned()));
+    let server = Server::scripted([(status, headers, body)]).await;
+    let bench = Bench::with(&server);
+    let error = bench.page(&first_page(5)).await.expect_err("refused").to_string();
+    assert!(error.contains("clock is 47 min behind"), "{error}");
+    bench.clock.advance(Duration::from_secs(3600));
+    let error = bench.page(&first_page(5)).await.expect_err("refused").to_string();
+    assert!(error.contains("clock is 13 min ahead"), "{error}");
+}
+
+#[tokio::test]
 async fn a_request_is_as_the_vendor_documents_it() {
     let server = Server::scripted([empty_page()]).await;
     Bench::with(&server).page(&first_page(5)).await.expect("a page");
@@ -92,7 +125,8 @@ async fn a_refusal_whose_body_breaks_off_is_still_a_refusal() {
 async fn a_stalled_answer_ends_at_the_read_and_at_the_total_deadline() {
     let stalled: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"results\":[";
     let (short, long) = (Duration::from_millis(60), Duration::from_secs(600));
-    for (bytes, read, total) in [(stalled, short, long), (stalled, long, short), (b"", short, long), (b"", long, short)] {
+    for (bytes, read, total) in [(stalled, short, long), (stalled, long, short), (b"", short, long), (b"", long, short)]
+    {
         let url = raw(vec![bytes], true).await;
         let timeouts = Timeouts { read, total, ..Timeouts::default() };
         let bench = Bench::new(Endpoint { timeouts, ..endpoint(&url) }, inline());
@@ -216,7 +250,8 @@ async fn a_budget_that_fails_is_told_apart_from_the_api() {
 
 #[tokio::test]
 async fn secrets_are_in_no_text_of_client_or_error() {
-    let echo = Server::judging(|asked| line(401, format!(r#"{{"message":"bad token {}"}}"#, asked.header("auth")))).await;
+    let echo =
+        Server::judging(|asked| line(401, format!(r#"{{"message":"bad token {}"}}"#, asked.header("auth")))).await;
     let bench = Bench::with(&echo);
     let error = bench.page(&first_page(5)).await.expect_err("refused");
     let text = format!("{error} {error:?} {:?}", bench.client);
@@ -224,7 +259,10 @@ async fn secrets_are_in_no_text_of_client_or_error() {
     let broken = Bench::new(endpoint(&echo.url), Credentials::Token(SecretSource::inline("hunter2\nhunter2")));
     let error = broken.page(&first_page(5)).await.expect_err("no header");
     let text = format!("{error} {error:?} {:?}", broken.client);
-    assert!(matches!(error, ApiError::Credentials(CredentialError::NotAHeader { .. })) && !text.contains("hunter2"), "{text}");
+    assert!(
+        matches!(error, ApiError::Credentials(CredentialError::NotAHeader { .. })) && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 #[test]
