@@ -72,7 +72,7 @@ impl Budget for NotedBudget {
 
     fn refused(&self, retry_after: Option<Duration>) -> BoxFuture<'_, Result<(), BoxError>> {
         self.refusals.lock().expect("a list").push(retry_after);
-        self.clock.advance(retry_after.unwrap_or(Duration::from_secs(60)));
+        self.clock.advance(retry_after.unwrap_or(Duration::from_mins(1)));
         Box::pin(std::future::ready(Ok(())))
     }
 }

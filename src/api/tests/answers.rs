@@ -136,7 +136,7 @@ async fn what_is_no_page_is_an_outage_that_is_retried_until_the_time_limit() {
         assert!(matches!(error, ApiError::Unavailable { .. }), "{text}");
         assert!(text.contains(word) && !text.contains("Jane"), "{text}");
         let passed = bench.clock.passed();
-        assert!(passed <= Duration::from_secs(300) && passed > Duration::from_secs(240), "{passed:?}");
+        assert!(passed <= Duration::from_mins(5) && passed > Duration::from_mins(4), "{passed:?}");
         assert!(bench.budget.acquired() > 10);
     }
 }

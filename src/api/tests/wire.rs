@@ -35,7 +35,7 @@ async fn a_wrong_clock_is_named_where_a_token_is_refused() {
     let bench = Bench::with(&server);
     let error = bench.page(&first_page(5)).await.expect_err("refused").to_string();
     assert!(error.contains("clock is 47 min behind"), "{error}");
-    bench.clock.advance(Duration::from_secs(3600));
+    bench.clock.advance(Duration::from_hours(1));
     let error = bench.page(&first_page(5)).await.expect_err("refused").to_string();
     assert!(error.contains("clock is 13 min ahead"), "{error}");
 }
@@ -124,7 +124,7 @@ async fn a_refusal_whose_body_breaks_off_is_still_a_refusal() {
 #[tokio::test]
 async fn a_stalled_answer_ends_at_the_read_and_at_the_total_deadline() {
     let stalled: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"results\":[";
-    let (short, long) = (Duration::from_millis(60), Duration::from_secs(600));
+    let (short, long) = (Duration::from_millis(60), Duration::from_mins(10));
     for (bytes, read, total) in [(stalled, short, long), (stalled, long, short), (b"", short, long), (b"", long, short)]
     {
         let url = raw(vec![bytes], true).await;
@@ -219,15 +219,44 @@ mod compressed {
 #[tokio::test]
 async fn a_stop_ends_a_request_in_flight() {
     let url = raw(vec![b""], true).await;
-    let clock = SteppedClock::new();
     let stop = CancellationToken::new();
-    let client = Client::new(endpoint(&url), inline(), clock.clone(), RetryPolicy::default(), 7)
-        .expect("a client")
-        .stopped_by(stop.clone());
-    let budget = Unmetered::new(clock);
+    let bench = Bench::new(endpoint(&url), inline());
+    let client = bench.client.stopped_by(stop.clone());
     let request = first_page(5);
-    let (answered, ()) = tokio::join!(client.page(&request, &budget), async { stop.cancel() });
+    // Without the stop this would be an outage, at the read deadline.
+    let (answered, ()) = tokio::join!(client.page_once(&request, &bench.budget), async { stop.cancel() });
     assert!(matches!(answered, Err(ApiError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_delay() {
+    /// Whoever sleeps by it is stopped and never woken.
+    #[derive(Debug)]
+    struct Stopping(CancellationToken);
+    impl Clock for Stopping {
+        fn now(&self) -> DateTime<Utc> {
+            at(0)
+        }
+        fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+            self.0.cancel();
+            Box::pin(std::future::pending())
+        }
+    }
+    let server = Server::scripted([line(500, "")]).await;
+    let bench = Bench::with(&server);
+    let stop = CancellationToken::new();
+    let clock = Arc::new(Stopping(stop.clone()));
+    let client = Client::new(endpoint(&server.url), inline(), clock, RetryPolicy::default(), 7).expect("a client");
+    let answered = client.stopped_by(stop).page(&first_page(5), &bench.budget).await;
+    assert!(matches!(answered, Err(ApiError::Stopped)));
+}
+
+#[tokio::test]
+async fn a_command_without_a_database_waits_out_a_rate_limit() {
+    let server = Server::scripted([line(429, ""), empty_page()]).await;
+    let bench = Bench::with(&server);
+    let page = bench.client.page(&first_page(5), &Unmetered::new(bench.clock.clone())).await.expect("a page");
+    assert_eq!((page.attempts, bench.clock.passed()), (2, Duration::from_mins(1)));
 }
 
 #[tokio::test]
