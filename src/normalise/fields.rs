@@ -4,7 +4,10 @@
 //! differ only in case are different keys, so each accepted spelling stands here by itself.
 
 /// The fields of one kind of object.
-pub(super) trait Fields: Copy {
+pub(super) trait Fields: Copy + 'static {
+    #[cfg(test)]
+    const ALL: &'static [Self];
+
     /// The field of a key, and the key itself.
     fn of(key: &str) -> Option<(Self, &'static str)>;
 
@@ -28,6 +31,9 @@ macro_rules! fields {
         pub(super) enum $name { $($field),+ }
 
         impl Fields for $name {
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$field),+];
+
             fn of(key: &str) -> Option<(Self, &'static str)> {
                 match key {
                     $($($spelling => Some((Self::$field, $spelling)),)+)+
@@ -42,11 +48,6 @@ macro_rules! fields {
             fn slot(self) -> usize {
                 self as usize
             }
-        }
-
-        #[cfg(test)]
-        impl $name {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$field),+];
         }
 
         pub(super) type $members<'s, 'v, 'a, 'p> =
