@@ -232,7 +232,8 @@ fields! {
         Name: "topic_name" | "Topic Name" | "topicName";
         Level: "level" | "Level";
         Confidence: "confidence_score" | "Confidence Score" | "confidenceScore";
-        Sentiment: "sentiment" | "Sentiment" | "Sentiment Score" | "sentimentScore" | "sentiment_score";
+        Sentiment: "sentiment" | "Sentiment";
+        SentimentScore: "Sentiment Score" | "sentimentScore" | "sentiment_score";
         Resolution: "resolution" | "Resolution";
         SecondLevel: "L2_topics" | "L2 Topics" | "L2 topics" | "L2Topics" | "l2Topics" | "l2_topics";
         ThirdLevel: "L3_topics" | "L3 Topics" | "L3 topics" | "L3Topics" | "l3Topics" | "l3_topics";

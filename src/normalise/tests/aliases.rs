@@ -200,6 +200,7 @@ fn of_emotions_rates_intents_and_topics() {
     let cases = [
         number(T::Confidence),
         number(T::Sentiment),
+        number(T::SentimentScore),
         case(T::Resolution, "1"),
         case(T::SecondLevel, r#"[{"topic_name":"second"}]"#),
     ];

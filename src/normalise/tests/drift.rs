@@ -392,6 +392,31 @@ fn unknown_fields_are_kept_and_told_once_a_path() {
 }
 
 #[test]
+fn what_is_told_of_unknown_fields_is_bounded_and_what_is_kept_is_not() {
+    let key = "é".repeat(600);
+    let members: Vec<_> = (100..300).map(|n| format!(r#""{n}{key}":{n}"#)).collect();
+    let record = with(&members.join(","));
+    let normalised = read(&record);
+    assert_eq!(normalised.unknown.len(), 100);
+    assert!(normalised.unknown.iter().all(|field| field.path.len() <= 500));
+    assert_eq!(extra(&normalised).as_object().map(serde_json::Map::len), Some(200));
+}
+
+#[test]
+fn a_topics_score_is_taken_where_its_sentiment_is_a_word() {
+    let record = with(
+        r#""Configured_Intents":{"topics":[{"topic_name":"a","sentiment":"positive","Sentiment Score":9},{"topic_name":"b","sentiment":3,"Sentiment Score":9}]}"#,
+    );
+    let normalised = read(&record);
+    let scores: Vec<_> = normalised.contact.topics.iter().map(|t| t.sentiment_score).collect();
+    assert_eq!(scores, [Some(decimal("9")), Some(decimal("3"))]);
+    assert_eq!(
+        extra(&normalised),
+        json!({"Configured_Intents.topics[0].sentiment": "positive", "Configured_Intents.topics[1].Sentiment Score": 9})
+    );
+}
+
+#[test]
 fn of_a_key_that_stands_twice_the_last_wins_and_none_is_lost() {
     let record = with(r#""Language":"one","Language":"two","Language":"three""#);
     let normalised = read(&record);
@@ -401,12 +426,12 @@ fn of_a_key_that_stands_twice_the_last_wins_and_none_is_lost() {
 
 #[test]
 fn dirt_is_cleaned_and_counted() {
+    use FaultKind::{InvalidUtf8, LoneSurrogate, NulCharacter};
     let raw = b"{\"Conversation ID\":\"c\\u0000-1\",\"Conversation Start Time\":1774261344727,\"Language\":\"\\ud800\",\"src\":\"\xff\",\"N\\u0000ew\":\"a\\u0000b\"}";
     let normalised = normalise(raw).expect("a contact");
     assert_eq!(normalised.contact.conversation_id, "c-1");
     assert_eq!(normalised.contact.language.as_deref(), Some("\u{fffd}"));
     assert_eq!(extra(&normalised), json!({"New": "ab"}));
-    use FaultKind::{InvalidUtf8, LoneSurrogate, NulCharacter};
     let kinds: Vec<_> = normalised.faults.iter().map(|f| f.kind).collect();
     assert_eq!(kinds, [NulCharacter, NulCharacter, NulCharacter, LoneSurrogate, InvalidUtf8]);
 }
