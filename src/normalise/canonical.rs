@@ -67,7 +67,9 @@ fn write(value: &Value<'_>, unordered: bool, out: &mut Vec<u8>) {
             if unordered && elements.len() > 1 {
                 write_sorted(elements, out);
             } else {
-                elements.iter().for_each(|element| write(element, false, out));
+                for element in elements {
+                    write(element, false, out);
+                }
             }
             out.push(b']');
         }

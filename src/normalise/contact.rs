@@ -36,11 +36,12 @@ pub(super) fn start(value: Option<&Value<'_>>) -> Result<DateTime<Utc>, Reason> 
     if is_in_calendar { Ok(started_at) } else { Err(Reason::StartOutOfRange) }
 }
 
+/// Shares of sentiment, percent.
 #[derive(Debug, Default)]
 struct SentimentRatio {
-    positive_pct: Option<Decimal>,
-    neutral_pct: Option<Decimal>,
-    negative_pct: Option<Decimal>,
+    positive: Option<Decimal>,
+    neutral: Option<Decimal>,
+    negative: Option<Decimal>,
 }
 
 /// Reads a record; what it leaves beside its columns goes to `aside`, and so into `extra`.
@@ -82,9 +83,9 @@ pub(super) fn read<'v, 'a>(record: &'v Value<'a>, aside: &mut Aside<'v, 'a>) -> 
         sentiment_score: m.decimal(F::SentimentScore),
         sentiment_start,
         sentiment_end,
-        positive_pct: ratio.positive_pct,
-        neutral_pct: ratio.neutral_pct,
-        negative_pct: ratio.negative_pct,
+        positive_pct: ratio.positive,
+        neutral_pct: ratio.neutral,
+        negative_pct: ratio.negative,
         evaluation_score,
         evaluation_form: evaluation_form(&mut m),
         pass_score: m.decimal(F::PassScore),
@@ -127,9 +128,9 @@ fn sentiment_ratio(m: &mut ContactMembers<'_, '_, '_, '_>) -> SentimentRatio {
     let Some((key, value)) = m.object(F::SentimentRatio) else { return SentimentRatio::default() };
     match RatioMembers::open(value, m.path.key(key), m.aside) {
         Some(mut ratio) => SentimentRatio {
-            positive_pct: ratio.decimal(RatioField::Positive),
-            neutral_pct: ratio.decimal(RatioField::Neutral),
-            negative_pct: ratio.decimal(RatioField::Negative),
+            positive: ratio.decimal(RatioField::Positive),
+            neutral: ratio.decimal(RatioField::Neutral),
+            negative: ratio.decimal(RatioField::Negative),
         },
         None => SentimentRatio::default(),
     }

@@ -4,7 +4,10 @@
 //! differ only in case are different keys, so each accepted spelling stands here by itself.
 
 /// The fields of one kind of object.
-pub(super) trait Fields: Copy {
+pub(super) trait Fields: Copy + 'static {
+    #[cfg(test)]
+    const ALL: &'static [Self];
+
     /// The field of a key, and the key itself.
     fn of(key: &str) -> Option<(Self, &'static str)>;
 
@@ -28,6 +31,9 @@ macro_rules! fields {
         pub(super) enum $name { $($field),+ }
 
         impl Fields for $name {
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$field),+];
+
             fn of(key: &str) -> Option<(Self, &'static str)> {
                 match key {
                     $($($spelling => Some((Self::$field, $spelling)),)+)+
@@ -42,11 +48,6 @@ macro_rules! fields {
             fn slot(self) -> usize {
                 self as usize
             }
-        }
-
-        #[cfg(test)]
-        impl $name {
-            pub(super) const ALL: &'static [Self] = &[$(Self::$field),+];
         }
 
         pub(super) type $members<'s, 'v, 'a, 'p> =
@@ -231,7 +232,8 @@ fields! {
         Name: "topic_name" | "Topic Name" | "topicName";
         Level: "level" | "Level";
         Confidence: "confidence_score" | "Confidence Score" | "confidenceScore";
-        Sentiment: "sentiment" | "Sentiment" | "Sentiment Score" | "sentimentScore" | "sentiment_score";
+        Sentiment: "sentiment" | "Sentiment";
+        SentimentScore: "Sentiment Score" | "sentimentScore" | "sentiment_score";
         Resolution: "resolution" | "Resolution";
         SecondLevel: "L2_topics" | "L2 Topics" | "L2 topics" | "L2Topics" | "l2Topics" | "l2_topics";
         ThirdLevel: "L3_topics" | "L3 Topics" | "L3 topics" | "L3Topics" | "l3Topics" | "l3_topics";

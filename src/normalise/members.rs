@@ -12,6 +12,9 @@ use crate::domain::rows::Text;
 use crate::json::{self, Value};
 use chrono::{DateTime, Utc};
 
+/// Bytes of an unknown field's path that are told: a key may be of any length, and an index takes few.
+const MAX_UNKNOWN_PATH_BYTES: usize = 500;
+
 /// A place in a record, as a chain towards its root; written out only when something is amiss.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path<'p> {
@@ -101,7 +104,9 @@ impl<'v, 'a> Aside<'v, 'a> {
 
     fn unknown(&mut self, path: &Path<'_>, value: &'v Value<'a>) {
         self.keep(path, value);
-        self.unknown.push(UnknownField { path: path.without_indices(), json_type: value.kind() });
+        let mut told = path.without_indices();
+        told.truncate(told.floor_char_boundary(MAX_UNKNOWN_PATH_BYTES));
+        self.unknown.push(UnknownField { path: told, json_type: value.kind() });
     }
 
     fn mark(&self) -> Mark {
@@ -281,6 +286,13 @@ impl<'s, 'v, 'a, 'p, F: Fields, const N: usize> Members<'s, 'v, 'a, 'p, F, N> {
             }));
         }
         places
+    }
+
+    /// Sets aside a field whose column another one has taken.
+    pub(super) fn keep(&mut self, field: F) {
+        if let Some((key, value)) = self.take(field) {
+            self.aside.keep(&self.path.key(key), value);
+        }
     }
 
     /// Sets aside, as unknown, a field that means nothing where it stands.

@@ -27,6 +27,12 @@ pub use identity::{Identity, identify, winner};
 /// Grows when the same record would give other rows.
 pub const MAPPER_VERSION: i32 = 1;
 
+/// Unknown fields told of one record: keys may be made from data, without end.
+const MAX_UNKNOWN: usize = 100;
+
+/// Repairs of one kind told of one record.
+const MAX_REPAIRS: u32 = 1_000;
+
 /// A record as rows, and what was noticed on the way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalised<'a> {
@@ -34,7 +40,7 @@ pub struct Normalised<'a> {
     /// Of the content, whatever its order where that means nothing, and whatever the mapper.
     pub canonical_hash: ContentHash,
     pub faults: Vec<Fault>,
-    /// Each path and type once, sorted.
+    /// Each path and type once, sorted; at most 100.
     pub unknown: Vec<UnknownField>,
 }
 
@@ -98,7 +104,7 @@ impl FaultKind {
 /// A key that neither the vendor's page nor this mapper knows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnknownField {
-    /// Without indices: `Agents[].Shift`.
+    /// Without indices: `Agents[].Shift`; cut off after 500 bytes.
     pub path: String,
     /// In JSON's words: `string`, `number`, `boolean`, `object`, `array` or `null`.
     pub json_type: &'static str,
@@ -149,10 +155,11 @@ pub fn normalise(raw: &[u8]) -> Result<Normalised<'_>, Rejected> {
     faults.extend(repairs(parsed.repairs));
     unknown.sort_unstable();
     unknown.dedup();
+    unknown.truncate(MAX_UNKNOWN);
     Ok(Normalised { contact, canonical_hash, faults, unknown })
 }
 
-/// A fault for each time that the text had to be cleaned.
+/// A fault for each time that the text had to be cleaned, up to a thousand of a kind.
 fn repairs(repairs: Repairs) -> impl Iterator<Item = Fault> {
     let kinds = [
         (FaultKind::NulCharacter, repairs.nul_characters),
@@ -162,7 +169,7 @@ fn repairs(repairs: Repairs) -> impl Iterator<Item = Fault> {
         (FaultKind::UnknownEscape, repairs.unknown_escapes),
     ];
     let faults = |(kind, times): (FaultKind, u32)| {
-        std::iter::repeat_n(Fault { path: "$".to_owned(), kind }, usize::try_from(times).unwrap_or(usize::MAX))
+        (0..times.min(MAX_REPAIRS)).map(move |_| Fault { path: "$".to_owned(), kind })
     };
     kinds.into_iter().flat_map(faults)
 }

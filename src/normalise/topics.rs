@@ -4,6 +4,7 @@ use super::FaultKind;
 use super::fields::{ConfiguredField, ConfiguredMembers, TopicField as T, TopicMembers};
 use super::members::{Aside, Path};
 use super::reading::{self, Reading};
+use crate::domain::Decimal;
 use crate::domain::rows::{ContactTopic, Text, Topic};
 use crate::json::Value;
 
@@ -40,7 +41,7 @@ impl<'a> Found<'a> {
             parent_ordinal: above.map(|(ordinal, _)| ordinal),
             topic: topic.clone(),
             confidence_score: m.decimal(T::Confidence),
-            sentiment_score: m.decimal(T::Sentiment),
+            sentiment_score: sentiment_score(&mut m),
             is_resolved: m.boolean(T::Resolution),
         });
         let next = match level {
@@ -56,6 +57,16 @@ impl<'a> Found<'a> {
         m.disown(T::ThirdLevel);
         Ok(Some(()))
     }
+}
+
+/// A topic's `sentiment` is its score; where that is none, a score by that name is taken.
+fn sentiment_score(m: &mut TopicMembers<'_, '_, '_, '_>) -> Option<Decimal> {
+    let sentiment = m.decimal(T::Sentiment);
+    if sentiment.is_none() {
+        return m.decimal(T::SentimentScore);
+    }
+    m.keep(T::SentimentScore);
+    sentiment
 }
 
 fn below<'a>(above: Option<&Topic<'a>>, name: Text<'a>) -> Topic<'a> {
