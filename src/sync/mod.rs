@@ -1,1 +1,18 @@
 //! The engine: what to read, whether a read counts, and when to stop.
+//!
+//! A reconciler: all state is in the database, every step may be repeated, and any number of engines
+//! may work on one warehouse.
+
+pub mod commit;
+pub mod engine;
+mod heartbeat;
+pub mod paging;
+mod planner;
+pub mod prove;
+pub mod reading;
+pub mod sizing;
+pub mod source;
+mod worker;
+
+pub use engine::{Engine, Mode, Outcome};
+pub use source::{Options, Source};

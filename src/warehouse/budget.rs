@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::{Warehouse, WarehouseError};
 
@@ -28,6 +29,7 @@ pub struct AccountBudget {
     warehouse: Warehouse,
     account_id: String,
     slots: Mutex<Slots>,
+    stop: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,7 @@ impl AccountBudget {
         warehouse: &Warehouse,
         account_id: &str,
         requests_per_minute: f64,
+        stop: CancellationToken,
     ) -> Result<Self, WarehouseError> {
         sqlx::query(
             "insert into koresync.api_budgets as b (account_id, requests_per_minute, next_slot_at) \
@@ -56,10 +59,10 @@ impl AccountBudget {
         .bind(warehouse.clock.database_time())
         .execute(&warehouse.pool)
         .await?;
-        Ok(Self { warehouse: warehouse.clone(), account_id: account_id.to_owned(), slots: Mutex::default() })
+        Ok(Self { warehouse: warehouse.clone(), account_id: account_id.to_owned(), slots: Mutex::default(), stop })
     }
 
-    /// Waits for a slot. Callers queue, in order.
+    /// Waits for a slot. Callers queue, in order; all are turned away when the process stops.
     pub async fn acquire(&self) -> Result<(), WarehouseError> {
         let began = self.warehouse.clock.now();
         loop {
@@ -73,7 +76,8 @@ impl AccountBudget {
             let Some(moment) = moment else { continue };
             let wait = moment - self.warehouse.clock.now();
             if let Ok(wait) = wait.to_std() {
-                self.warehouse.clock.sleep(wait).await;
+                let pause = self.warehouse.clock.sleep(wait);
+                self.stop.run_until_cancelled(pause).await.ok_or(WarehouseError::Stopped)?;
             } else if -wait > LATE {
                 // Its moment passed while nobody asked: lost.
                 continue;

@@ -22,6 +22,8 @@ pub enum WarehouseError {
     Held(String),
     #[error(transparent)]
     MissingKey(#[from] MissingKey),
+    #[error("stopped")]
+    Stopped,
     #[error("cannot pack a payload: {0}")]
     Payload(#[from] std::io::Error),
     #[error("database: {0}")]
@@ -54,7 +56,7 @@ impl WarehouseError {
     /// Unknown failures ask for the operator, by waiting loudly: the daemon never gives up.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Fenced => Remedy::Drop,
+            Self::Fenced | Self::Stopped => Remedy::Drop,
             Self::Url | Self::Schema(_) | Self::Stream(_) | Self::TimeZone { .. } => Remedy::Operator,
             Self::NotFound(_) | Self::Held(_) | Self::MissingKey(_) | Self::Payload(_) => Remedy::Operator,
             Self::Database(error) => remedy_of(error, self.sqlstate().as_deref()),

@@ -1,0 +1,161 @@
+//! From a read to the warehouse: repeats settled, unchanged records passed over, the rest normalised
+//! and written, all in the window's one transaction.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::prove::RecordIdentity;
+use super::reading::{Read, Record};
+use crate::domain::Window;
+use crate::normalise::{MAPPER_VERSION, Normalised, normalise, winner};
+use crate::warehouse::drift::Drift;
+use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::warehouse::streams::Learned;
+use crate::warehouse::windows::Claim;
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// Contacts that are normalised and written at a time: it bounds memory, whatever the window holds.
+const BATCH: usize = 256;
+
+/// What stands beside the records of a read in the ledger.
+#[derive(Debug)]
+pub struct Judgement {
+    pub proof: Option<Proof>,
+    /// Why it is not proved, and when to read again.
+    pub failure: Option<(String, TimeDelta)>,
+    pub requests: u64,
+}
+
+/// Writes a read. Nothing is left out because it lies outside the window: what came is kept.
+pub async fn write(
+    warehouse: &Warehouse,
+    claim: &Claim,
+    read: &Read,
+    judgement: &Judgement,
+    learned: &Learned,
+) -> Result<Outcomes, WarehouseError> {
+    let records = settle_repeats(&read.records);
+    let (requested_from, requested_to) = claim.window.request_range();
+    let entry = ReadEntry {
+        requested_from,
+        requested_to,
+        read_at: read.read_at,
+        total: read.tally.totals.last().copied().flatten(),
+        rows: read.tally.rows,
+        distinct: read.tally.distinct(),
+        requests: judgement.requests,
+        proof: judgement.proof,
+        failure: judgement.failure.clone(),
+    };
+    let learned = with_reach(learned, claim.window, &records);
+    let in_window =
+        records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
+    warehouse
+        .commit_retrying(|| {
+            let (entry, records, learned) = (entry.clone(), &records, &learned);
+            async move {
+                let mut commit = warehouse.open_commit(claim, entry).await?;
+                commit.outcomes.in_window = in_window as u64;
+                for batch in records.chunks(BATCH) {
+                    write_batch(&mut commit, batch).await?;
+                }
+                commit.finish(learned).await
+            }
+        })
+        .await
+}
+
+/// One record an identity, by start and id: keys are written in ascending order.
+fn settle_repeats(records: &[Record]) -> Vec<&Record> {
+    let mut by_identity: HashMap<RecordIdentity, Vec<&Record>> = HashMap::with_capacity(records.len());
+    for record in records {
+        by_identity.entry(record.key()).or_default().push(record);
+    }
+    let mut settled: Vec<&Record> = by_identity
+        .into_values()
+        .filter_map(|repeats| match repeats.as_slice() {
+            [single] => Some(*single),
+            several => several.get(winner(several.iter().map(|r| r.raw.as_ref()))).copied(),
+        })
+        .collect();
+    settled.sort_by(|a, b| (a.identity.started_at, a.raw_hash).cmp(&(b.identity.started_at, b.raw_hash)));
+    settled
+}
+
+/// Adds how far contacts start outside the range that delivered them: proof that the vendor filters
+/// by another time than the start.
+fn with_reach(learned: &Learned, window: Window, records: &[&Record]) -> Learned {
+    let (from, to) = window.request_range();
+    let outside = |at: DateTime<Utc>| (from - at).max(at - to - TimeDelta::seconds(1)).max(TimeDelta::zero());
+    let lags: Vec<TimeDelta> = records.iter().filter_map(|r| r.identity.started_at).map(outside).collect();
+    let filter_lag = lags.iter().copied().max().unwrap_or_default();
+    let filter_field = (!lags.is_empty()).then_some(if filter_lag > TimeDelta::zero() { "other" } else { "start" });
+    Learned { filter_field, filter_lag, ..learned.clone() }
+}
+
+async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(), WarehouseError> {
+    let ids: Vec<&str> = batch.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
+    let held = commit.held(&ids).await?;
+    let mut new: Vec<Incoming<'_>> = Vec::new();
+    let mut changed: Vec<(Incoming<'_>, Held)> = Vec::new();
+    let mut aside: Vec<SetAside<'_>> = Vec::new();
+    let mut drift = Drift::default();
+    for record in batch {
+        let held = record.identity.conversation_id.as_deref().and_then(|id| held.get(id));
+        if held.is_some_and(|held| held.raw_hash == Some(record.raw_hash)) {
+            commit.outcomes.unchanged += 1;
+            continue;
+        }
+        let normalised = match normalise(&record.raw) {
+            Ok(normalised) => normalised,
+            Err(rejected) => {
+                aside.push(SetAside {
+                    conversation_id: record.identity.conversation_id.clone(),
+                    raw: &record.raw,
+                    raw_hash: record.raw_hash,
+                    reason: rejected.reason.as_str().to_owned(),
+                    fault_path: rejected.path,
+                    mapper_version: MAPPER_VERSION,
+                });
+                continue;
+            }
+        };
+        if held.is_some_and(|held| held.canonical_hash == Some(normalised.canonical_hash)) {
+            commit.outcomes.unchanged += 1;
+            continue;
+        }
+        note(&mut drift, &normalised);
+        let incoming = Incoming {
+            contact: normalised.contact,
+            raw: &record.raw,
+            raw_hash: record.raw_hash,
+            canonical_hash: normalised.canonical_hash,
+            mapper_version: MAPPER_VERSION,
+        };
+        match held {
+            Some(held) => changed.push((incoming, held.clone())),
+            None => new.push(incoming),
+        }
+    }
+    if !aside.is_empty() {
+        commit.set_aside(&aside).await?;
+    }
+    let read_well: Vec<&str> =
+        new.iter().chain(changed.iter().map(|(incoming, _)| incoming)).map(|i| &*i.contact.conversation_id).collect();
+    if !read_well.is_empty() {
+        commit.clear_quarantine(&read_well).await?;
+    }
+    commit.insert(&mut new).await?;
+    commit.replace(&mut changed).await?;
+    commit.note_drift(&drift).await
+}
+
+fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
+    for field in &normalised.unknown {
+        drift.add(field.path.clone(), "unknown", field.json_type);
+    }
+    for fault in &normalised.faults {
+        drift.add(fault.path.clone(), fault.kind.as_str(), "");
+    }
+}

@@ -1,0 +1,384 @@
+//! The engine's life: a planner, workers side by side, and the decision when it is over.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::planner::{self, Until};
+use super::source::{Options, Source};
+use super::worker::{self, Bench, Done};
+use crate::api;
+use crate::domain::window::floor_to_second;
+use crate::warehouse::error::Remedy;
+use crate::warehouse::windows::Scope;
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// How long the engine works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Until stopped, or until every stream is refused.
+    Forever,
+    /// Until every stream is verified up to the settled present of the start, open backfills included.
+    Once,
+    /// Until this backfill is read.
+    Backfill(i64),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stopped from outside, or all done.
+    Done,
+    /// Some streams failed, or windows stayed unverified.
+    Partly(String),
+    /// The API or the database did not answer for too long.
+    OutOfReach(String),
+    /// The API or the database refused everything.
+    Refused(String),
+}
+
+/// Why a stream does not get on.
+#[derive(Debug, Clone)]
+struct Trouble {
+    is_refusal: bool,
+    what: String,
+}
+
+/// What the workers tell the engine.
+#[derive(Debug, Default)]
+struct Board {
+    /// Grows with each window that was written or cut.
+    progress: AtomicU64,
+    troubles: Mutex<BTreeMap<String, Trouble>>,
+    database: Mutex<Option<Trouble>>,
+    /// Woken when a window is done or planned.
+    changed: Notify,
+}
+
+impl Board {
+    fn trouble(&self, stream: &str, trouble: Option<Trouble>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(trouble) => troubles.insert(stream.to_owned(), trouble),
+            None => troubles.remove(stream),
+        };
+    }
+
+    fn database(&self, error: Option<&WarehouseError>) {
+        let trouble = error.map(|error| Trouble { is_refusal: error.is_refusal(), what: error.to_string() });
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn database_trouble(&self) -> Option<Trouble> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn advance(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+}
+
+/// Reads streams into a warehouse. Several may work on one warehouse.
+#[derive(Debug)]
+pub struct Engine {
+    bench: Bench,
+    /// Owns the leases of this process.
+    owner: String,
+    stop: CancellationToken,
+    board: Arc<Board>,
+}
+
+/// A pause of real time between two looks at a database that does not answer.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// `stop` ends requests in flight and takes no more work; what is being committed is finished.
+    pub fn new(
+        warehouse: Warehouse,
+        options: Options,
+        sources: Vec<Source>,
+        owner: String,
+        stop: CancellationToken,
+    ) -> Self {
+        let sources = Arc::new(sources.into_iter().map(Arc::new).collect());
+        Self { bench: Bench { warehouse, options: Arc::new(options), sources }, owner, stop, board: Arc::default() }
+    }
+
+    /// Grows while the engine gets on: a watchdog may look at it.
+    pub fn progress(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let board = Arc::clone(&self.board);
+        move || board.progress.load(Ordering::Relaxed)
+    }
+
+    /// Works as long as `mode` says. Errors only when a task of the engine dies.
+    pub async fn run(self, mode: Mode) -> anyhow::Result<Outcome> {
+        let scope = Scope {
+            streams: self.bench.sources.iter().map(|source| source.stream.clone()).collect(),
+            backfill_id: if let Mode::Backfill(id) = mode { Some(id) } else { None },
+        };
+        let working = self.stop.child_token();
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.bench.options.workers.max(1) {
+            let (bench, board) = (self.bench.clone(), Arc::clone(&self.board));
+            tasks.spawn(worker_loop(bench, board, self.owner.clone(), scope.clone(), working.clone()));
+        }
+        let supervision = self.supervise(mode, &scope, &working);
+        tokio::pin!(supervision);
+        let outcome = tokio::select! {
+            outcome = &mut supervision => Ok(outcome),
+            Some(ended) = tasks.join_next(), if !working.is_cancelled() => match ended {
+                Err(died) => Err(anyhow::anyhow!("a worker of the engine died: {died}")),
+                // Told to stop in the same moment.
+                Ok(()) if working.is_cancelled() => Ok(supervision.await),
+                Ok(()) => Err(anyhow::anyhow!("a worker of the engine ended by itself")),
+            },
+        };
+        working.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(died) = ended {
+                return Err(anyhow::anyhow!("a worker of the engine died: {died}"));
+            }
+        }
+        if let Err(error) = self.bench.warehouse.give_back_all(&self.owner).await {
+            tracing::debug!(%error, "The leases could not be given back; they will end by themselves.");
+        }
+        outcome
+    }
+
+    /// Plans, and decides when it is over.
+    async fn supervise(&self, mode: Mode, scope: &Scope, working: &CancellationToken) -> Outcome {
+        let clock = self.bench.warehouse.clock();
+        let until = match mode {
+            Mode::Once => {
+                let settle = TimeDelta::from_std(self.bench.options.settle).unwrap_or_default();
+                Until::Moment(floor_to_second(clock.now() - settle))
+            }
+            _ => Until::Settled,
+        };
+        let (mut seen, mut seen_at) = (u64::MAX, clock.now());
+        while !working.is_cancelled() {
+            let planned = self.plan_and_look(scope, until).await;
+            let progress = self.board.progress.load(Ordering::Relaxed);
+            if progress != seen {
+                (seen, seen_at) = (progress, clock.now());
+            }
+            self.board.database(planned.as_ref().err());
+            match planned {
+                Err(error) => {
+                    tracing::warn!(%error, "The warehouse does not answer as it should; trying again.");
+                    if let Some(outcome) = self.over_for_database(mode, &error, seen_at) {
+                        return outcome;
+                    }
+                    working.run_until_cancelled(tokio::time::sleep(DATABASE_PAUSE)).await;
+                }
+                Ok(look) => {
+                    if let Some(outcome) = self.over(mode, &look, until, seen_at) {
+                        return outcome;
+                    }
+                    self.wait(mode, working).await;
+                }
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Until something changed or the next poll is due.
+    async fn wait(&self, mode: Mode, working: &CancellationToken) {
+        let pause = match mode {
+            Mode::Forever => self.bench.options.poll_interval,
+            _ => Duration::from_secs(1).min(self.bench.options.poll_interval),
+        };
+        let clock = self.bench.warehouse.clock();
+        tokio::select! {
+            () = self.board.changed.notified() => {}
+            () = clock.sleep(pause) => {}
+            () = working.cancelled() => {}
+        }
+    }
+
+    async fn plan_and_look(&self, scope: &Scope, until: Until) -> Result<Look, WarehouseError> {
+        let Bench { warehouse, options, sources } = &self.bench;
+        let planned = planner::plan(warehouse, options, sources, scope, until).await?;
+        if planned > 0 {
+            self.board.changed.notify_waiters();
+        }
+        let states = warehouse.stream_states().await?;
+        for state in states.iter().filter(|state| state.paused_at.is_some()) {
+            if let Some(source) = self.bench.source(&state.stream)
+                && source.client.has_new_secret().await
+            {
+                tracing::info!(stream = %state.stream, "The secret changed; trying the paused stream again.");
+                warehouse.wake_stream(&state.stream).await?;
+            }
+        }
+        let ours = |stream: &str| scope.streams.iter().any(|name| name == stream);
+        let backfills = warehouse.open_backfills().await?;
+        let statuses = warehouse.stream_statuses().await?;
+        Ok(Look {
+            streams: states
+                .into_iter()
+                .filter(|state| ours(&state.stream))
+                .map(|state| StreamLook {
+                    has_open_backfill: backfills.iter().any(|b| b.stream == state.stream && b.state == "running"),
+                    unverified: statuses.iter().find(|s| s.stream == state.stream).map_or(0, |s| s.windows_unverified),
+                    unread: statuses
+                        .iter()
+                        .find(|s| s.stream == state.stream)
+                        .map_or(0, |s| s.windows_waiting + s.windows_running),
+                    is_refused: state.paused_at.is_some(),
+                    reason: state.paused_reason,
+                    watermark: state.watermark,
+                    stream: state.stream,
+                })
+                .collect(),
+            is_backfill_open: backfills.iter().any(|b| Some(b.id) == scope.backfill_id),
+        })
+    }
+
+    fn over(&self, mode: Mode, look: &Look, until: Until, seen_at: DateTime<Utc>) -> Option<Outcome> {
+        let clock = self.bench.warehouse.clock();
+        let is_stuck = (clock.now() - seen_at).to_std().is_ok_and(|stuck| stuck >= self.bench.options.give_up);
+        match (mode, until) {
+            (Mode::Forever, _) => {
+                let refused: Vec<&str> =
+                    look.streams.iter().filter(|s| s.is_refused).filter_map(|s| s.reason.as_deref()).collect();
+                (!look.streams.is_empty() && refused.len() == look.streams.len())
+                    .then(|| Outcome::Refused(refused.join("; ")))
+            }
+            (Mode::Backfill(_), _) if !look.is_backfill_open => Some(Outcome::Done),
+            (Mode::Once, Until::Moment(moment)) if look.streams.iter().all(|stream| stream.is_done(moment)) => {
+                Some(Outcome::Done)
+            }
+            _ => {
+                let late = |stream: &&StreamLook| match until {
+                    Until::Moment(moment) => !stream.is_done(moment),
+                    Until::Settled => true,
+                };
+                let late: Vec<&StreamLook> = look.streams.iter().filter(late).collect();
+                let all_refused = !late.is_empty() && late.iter().all(|stream| stream.is_refused);
+                let only_unverified = !late.is_empty() && late.iter().all(|stream| stream.is_only_unverified());
+                (is_stuck || all_refused || (only_unverified && is_stuck)).then(|| self.verdict(look, &late))
+            }
+        }
+    }
+
+    /// What to say when it does not get on.
+    fn verdict(&self, look: &Look, late: &[&StreamLook]) -> Outcome {
+        let troubles = self.board.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: Vec<String> = late
+            .iter()
+            .map(|stream| {
+                let what = stream.reason.clone().or_else(|| troubles.get(&stream.stream).map(|t| t.what.clone()));
+                let what = what.unwrap_or_else(|| format!("{} windows could not be verified", stream.unverified));
+                format!("{}: {what}", stream.stream)
+            })
+            .collect();
+        let told = told.join("; ");
+        let failed = late.iter().filter(|stream| !stream.is_only_unverified()).count();
+        if late.len() < look.streams.len() || failed == 0 {
+            Outcome::Partly(told)
+        } else if late.iter().all(|s| s.is_refused || troubles.get(&s.stream).is_some_and(|t| t.is_refusal)) {
+            Outcome::Refused(told)
+        } else if late.iter().all(|s| s.is_refused || troubles.contains_key(&s.stream)) {
+            Outcome::OutOfReach(told)
+        } else {
+            Outcome::Partly(told)
+        }
+    }
+
+    fn over_for_database(&self, mode: Mode, error: &WarehouseError, seen_at: DateTime<Utc>) -> Option<Outcome> {
+        let clock = self.bench.warehouse.clock();
+        let is_over = (clock.now() - seen_at).to_std().is_ok_and(|stuck| stuck >= self.bench.options.give_up);
+        if error.remedy() == Remedy::Operator && error.is_refusal() {
+            return Some(Outcome::Refused(error.to_string()));
+        }
+        (mode != Mode::Forever && is_over).then(|| Outcome::OutOfReach(error.to_string()))
+    }
+
+    /// What the database said last, if it is not well.
+    pub fn database_check(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let board = Arc::clone(&self.board);
+        move || board.database_trouble().map_or(Ok(()), |trouble| Err(trouble.what))
+    }
+}
+
+#[derive(Debug)]
+struct Look {
+    streams: Vec<StreamLook>,
+    is_backfill_open: bool,
+}
+
+#[derive(Debug)]
+struct StreamLook {
+    stream: String,
+    watermark: DateTime<Utc>,
+    has_open_backfill: bool,
+    unverified: i64,
+    /// Windows planned or in hand.
+    unread: i64,
+    is_refused: bool,
+    reason: Option<String>,
+}
+
+impl StreamLook {
+    fn is_done(&self, moment: DateTime<Utc>) -> bool {
+        self.watermark >= moment && !self.has_open_backfill && self.unread == 0 && self.unverified == 0
+    }
+
+    fn is_only_unverified(&self) -> bool {
+        self.unverified > 0 && !self.has_open_backfill && self.unread == 0
+    }
+}
+
+async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scope, working: CancellationToken) {
+    while !working.is_cancelled() {
+        let changed = board.changed.notified();
+        let pause = match bench.warehouse.claim(&owner, &scope).await {
+            Ok(Some(claim)) => {
+                let stream = claim.stream.clone();
+                let Some(source) = bench.source(&stream).cloned() else { continue };
+                let done = worker::work(&bench.warehouse, &bench.options, &source, claim).await;
+                match tell(&board, &stream, done) {
+                    None => continue,
+                    Some(pause) => pause,
+                }
+            }
+            Ok(None) => Duration::from_millis(500),
+            Err(error) => {
+                tracing::debug!(%error, "No window could be claimed.");
+                DATABASE_PAUSE
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = bench.warehouse.clock().sleep(pause) => {}
+            () = working.cancelled() => {}
+        }
+    }
+}
+
+/// Notes what became of a window; a pause when the next one would probably fare no better.
+fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
+    match done {
+        Done::Verified | Done::Split | Done::Unverified => {
+            board.trouble(stream, None);
+            board.advance();
+            None
+        }
+        Done::Dropped => None,
+        Done::Api(error) => {
+            let is_refusal = error.remedy() == api::Remedy::Operator;
+            board.trouble(stream, Some(Trouble { is_refusal, what: error.to_string() }));
+            board.changed.notify_waiters();
+            None
+        }
+        Done::Warehouse(error) => (error.remedy() != Remedy::Retry).then_some(DATABASE_PAUSE),
+    }
+}

@@ -1,0 +1,85 @@
+//! What is to be read next. Takes no input but the database and the clock; planning twice is harmless.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::reading::planned_bounds;
+use super::sizing::next_span;
+use super::source::{Options, Source};
+use crate::domain::window::floor_to_second;
+use crate::warehouse::streams::{Learned, StreamState};
+use crate::warehouse::windows::Scope;
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// Backfill windows that wait to be claimed: few, since each verified one corrects the size of the next.
+const AHEAD: usize = 2;
+
+/// Up to where a stream may be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    /// Now − settle, again and again.
+    Settled,
+    Moment(DateTime<Utc>),
+}
+
+/// Plans live windows up to the settled present and keeps the open backfills ahead of the workers.
+pub(super) async fn plan(
+    warehouse: &Warehouse,
+    options: &Options,
+    sources: &[std::sync::Arc<Source>],
+    scope: &Scope,
+    until: Until,
+) -> Result<usize, WarehouseError> {
+    let mut planned = 0;
+    let now = warehouse.now().await?;
+    for source in sources {
+        let state = warehouse.stream_state(&source.stream).await?;
+        let span = TimeDelta::seconds(state.span_seconds);
+        if scope.backfill_id.is_none() {
+            let (until, least) = match until {
+                Until::Settled => (now - options.settle, source.poll_interval),
+                Until::Moment(until) => (until, std::time::Duration::ZERO),
+            };
+            let least = TimeDelta::from_std(least).unwrap_or(TimeDelta::MAX);
+            planned += warehouse.plan_live(&source.stream, floor_to_second(until), span, least).await?;
+        }
+    }
+    for backfill in warehouse.open_backfills().await? {
+        let is_ours = scope.streams.contains(&backfill.stream) && scope.backfill_id.is_none_or(|id| id == backfill.id);
+        if is_ours && backfill.state == "running" {
+            let state = warehouse.stream_state(&backfill.stream).await?;
+            let ahead = AHEAD.max(if state.contacts_per_hour.is_some() { options.workers } else { AHEAD });
+            let span = TimeDelta::seconds(state.span_seconds);
+            planned += warehouse.plan_backfill(backfill.id, span, ahead).await?;
+        }
+    }
+    Ok(planned)
+}
+
+/// What a verified window teaches about the size of the next ones.
+pub(super) fn learn_size(
+    learned: &mut Learned,
+    source: &Source,
+    options: &Options,
+    state: &StreamState,
+    length: TimeDelta,
+    (records, bytes): (u64, usize),
+    now: DateTime<Utc>,
+) {
+    if records > 0 {
+        let mean = bytes as f64 / records as f64;
+        learned.record_bytes = Some(state.record_bytes.map_or(mean, |known| known * 0.7 + mean * 0.3));
+    }
+    let mut bounds = planned_bounds(source, options, state, now);
+    bounds.record_bytes = learned.record_bytes.or(state.record_bytes);
+    if learned.has_repeats {
+        bounds.repeats_seen_at = Some(now);
+    }
+    let span = TimeDelta::seconds(state.span_seconds);
+    let next = next_span(span, length, records, bounds.records());
+    if next != span {
+        learned.span = Some(next);
+    }
+    if length * 2 >= span && records > 0 {
+        learned.contacts_per_hour = Some(records as f64 / (length.as_seconds_f64() / 3_600.0));
+    }
+}

@@ -1,0 +1,236 @@
+//! One window from claim to commit.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use tracing::Instrument as _;
+
+use super::commit::{self, Judgement};
+use super::heartbeat::Heartbeat;
+use super::planner::learn_size;
+use super::reading::{Read, ReadError, Verdict, WindowReader};
+use super::source::{Metered, Options, Source};
+use crate::api::{self, ApiError, PageRequest};
+use crate::warehouse::load::{Outcomes, Proof};
+use crate::warehouse::streams::{Learned, StreamState};
+use crate::warehouse::windows::Claim;
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// A refused stream is tried again after so long, or when its secret changes.
+const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
+
+/// What became of a claim.
+#[derive(Debug)]
+pub(super) enum Done {
+    Verified,
+    Unverified,
+    Split,
+    /// The API did not answer, or refused.
+    Api(ApiError),
+    Warehouse(WarehouseError),
+    /// Somebody else has the window, or the engine stops.
+    Dropped,
+}
+
+pub(super) async fn work(warehouse: &Warehouse, options: &Options, source: &Source, claim: Claim) -> Done {
+    let span = tracing::info_span!(
+        "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id
+    );
+    let began = warehouse.clock().now();
+    let done = Box::pin(read_and_write(warehouse, options, source, &claim)).instrument(span).await;
+    let took = (warehouse.clock().now() - began).as_seconds_f64();
+    metrics::histogram!("koresync_window_duration_seconds", "stream" => claim.stream.clone(), "lane" => claim.lane.as_str())
+        .record(took);
+    done
+}
+
+async fn read_and_write(warehouse: &Warehouse, options: &Options, source: &Source, claim: &Claim) -> Done {
+    let state = match warehouse.stream_state(&claim.stream).await {
+        Ok(state) => state,
+        Err(error) => return Done::Warehouse(error),
+    };
+    let heartbeat = Heartbeat::start(warehouse.clone(), claim.clone(), options.lease);
+    let metered = Metered::new(&source.budget);
+    let mut reader =
+        WindowReader::new(source, options, &state, &metered, &heartbeat.lost, claim.window, warehouse.clock());
+    let verdict = reader.read().await;
+    let mut learned = std::mem::take(&mut reader.learned);
+    let written = match verdict {
+        Ok(Verdict::Proved(read, proof)) => {
+            if state.below_threshold_effect.is_none() && source.include_below_threshold && read.tally.rows > 0 {
+                learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
+            }
+            let judgement = Judgement { proof: Some(proof), failure: None, requests: metered.requests() };
+            write(warehouse, options, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
+        }
+        Ok(Verdict::Unproved(read, why)) => {
+            metrics::counter!("koresync_count_mismatch_windows", "stream" => claim.stream.clone()).increment(1);
+            tracing::warn!(
+                why,
+                attempts = claim.attempts + 1,
+                "A window is kept but not verified; it will be read again."
+            );
+            let failure = Some((why, retry_delay(claim.attempts)));
+            let judgement = Judgement { proof: None, failure, requests: metered.requests() };
+            write(warehouse, options, (source, &state), claim, &read, &judgement, learned)
+                .await
+                .map(|_| Done::Unverified)
+        }
+        Ok(Verdict::Split(parts, why)) => {
+            tracing::debug!(parts = parts.len(), why, "Cutting the window.");
+            split(warehouse, &state, claim, &parts, learned, metered.requests()).await
+        }
+        Err(ReadError::Lost) => Ok(Done::Dropped),
+        Err(ReadError::Api(error)) => {
+            return give_back(warehouse, &state, claim, learned, error, metered.requests()).await;
+        }
+    };
+    match written {
+        Ok(done) => done,
+        Err(WarehouseError::Fenced) => {
+            tracing::info!("Another worker holds the window now; nothing was written.");
+            Done::Dropped
+        }
+        Err(error) => {
+            tracing::warn!(%error, "A window could not be written; it is given back.");
+            if let Err(lost) =
+                warehouse.give_back(claim, Some(&error.to_string()), retry_delay(0), metered.requests()).await
+            {
+                tracing::debug!(error = %lost, "The window could not be given back either; its lease will end.");
+            }
+            Done::Warehouse(error)
+        }
+    }
+}
+
+async fn write(
+    warehouse: &Warehouse,
+    options: &Options,
+    (source, state): (&Source, &StreamState),
+    claim: &Claim,
+    read: &Read,
+    judgement: &Judgement,
+    mut learned: Learned,
+) -> Result<Outcomes, WarehouseError> {
+    let bytes: usize = read.records.iter().map(|record| record.raw.len()).sum();
+    let length = claim.window.length();
+    learn_size(&mut learned, source, options, state, length, (read.tally.rows, bytes), warehouse.clock().now());
+    let outcomes = commit::write(warehouse, claim, read, judgement, &learned).await?;
+    for (outcome, count) in
+        [("inserted", outcomes.inserted), ("changed", outcomes.changed), ("unchanged", outcomes.unchanged)]
+    {
+        metrics::counter!("koresync_contacts_total", "stream" => claim.stream.clone(), "outcome" => outcome)
+            .increment(count);
+    }
+    tracing::info!(
+        verified_by = judgement.proof.map(Proof::as_str),
+        requests = judgement.requests,
+        in_window = outcomes.in_window,
+        inserted = outcomes.inserted,
+        changed = outcomes.changed,
+        unchanged = outcomes.unchanged,
+        quarantined = outcomes.quarantined,
+        "A window was written."
+    );
+    Ok(outcomes)
+}
+
+async fn split(
+    warehouse: &Warehouse,
+    state: &StreamState,
+    claim: &Claim,
+    parts: &[crate::domain::Window],
+    mut learned: Learned,
+    requests: u64,
+) -> Result<Done, WarehouseError> {
+    // Windows still to be planned should not have to be cut as well.
+    if let Some(part) = parts.first().map(|part| part.length())
+        && claim.window.length() * 2 >= TimeDelta::seconds(state.span_seconds)
+    {
+        learned.span = Some(part.max(TimeDelta::seconds(1)));
+    }
+    warehouse.split(claim, parts, requests).await?;
+    warehouse.learn(&claim.stream, &learned).await?;
+    Ok(Done::Split)
+}
+
+async fn give_back(
+    warehouse: &Warehouse,
+    state: &StreamState,
+    claim: &Claim,
+    learned: Learned,
+    error: ApiError,
+    requests: u64,
+) -> Done {
+    let outcome = async {
+        if matches!(error.remedy(), api::Remedy::Stop) {
+            return warehouse.give_back(claim, None, TimeDelta::zero(), requests).await;
+        }
+        warehouse.learn(&claim.stream, &learned).await?;
+        let delay = retry_delay(claim.attempts);
+        warehouse.give_back(claim, Some(&error.to_string()), delay, requests).await?;
+        match error.remedy() {
+            api::Remedy::Operator => {
+                if state.paused_at.is_none() {
+                    tracing::error!(%error, "The stream is paused; it is tried again when its secret changes, and every 15 minutes.");
+                }
+                warehouse.pause_stream(&claim.stream, &error.to_string(), REFUSED_FOR).await
+            }
+            api::Remedy::Database => Ok(()),
+            _ => {
+                tracing::warn!(%error, "A window could not be read; it will be tried again.");
+                warehouse.cool_stream(&claim.stream, TimeDelta::seconds(5)).await
+            }
+        }
+    };
+    match outcome.await {
+        Ok(()) if matches!(error.remedy(), api::Remedy::Stop) => Done::Dropped,
+        Ok(()) => Done::Api(error),
+        Err(lost) => Done::Warehouse(lost),
+    }
+}
+
+/// 15 s, 1 min, 4 min, 16 min, then every hour.
+fn retry_delay(attempts: i32) -> TimeDelta {
+    let power = attempts.clamp(0, 4);
+    TimeDelta::seconds(15 * 4_i64.pow(power.unsigned_abs())).min(TimeDelta::hours(1))
+}
+
+/// Counts the range without the contacts below the threshold: a parameter that changes nothing may
+/// be one that the server does not see.
+async fn compare_below_threshold(
+    source: &Source,
+    claim: &Claim,
+    read: &Read,
+    metered: &Metered<'_>,
+) -> Option<&'static str> {
+    let (from, to) = claim.window.request_range();
+    let mut request = PageRequest::first(from, to, 1);
+    request.include_below_threshold = Some(false);
+    let without = source.client.page(&request, metered).await.ok()?.total?;
+    let with = read.tally.total()?;
+    if without < with {
+        return Some("counted");
+    }
+    tracing::warn!(
+        with,
+        without,
+        "include_below_threshold made no difference here: either no contact of this range is below the threshold, or \
+         the API does not see the parameter; then set api.include_below_threshold_in = \"query\""
+    );
+    Some("none")
+}
+
+/// What the engine hands to a worker.
+#[derive(Debug, Clone)]
+pub(super) struct Bench {
+    pub warehouse: Warehouse,
+    pub options: Arc<Options>,
+    pub sources: Arc<Vec<Arc<Source>>>,
+}
+
+impl Bench {
+    pub(super) fn source(&self, stream: &str) -> Option<&Arc<Source>> {
+        self.sources.iter().find(|source| source.stream == stream)
+    }
+}
