@@ -15,6 +15,17 @@ pub struct Problem {
     pub message: String,
 }
 
+/// What the sample holds where a value of one's own is due.
+pub(super) const PLACEHOLDER: &str = "REPLACE_ME";
+pub(super) const IS_PLACEHOLDER: &str = "still the placeholder of the sample; write your own value";
+
+impl Problem {
+    /// Whether a value of the sample was left as it is.
+    pub fn is_placeholder(&self) -> bool {
+        self.message == IS_PLACEHOLDER
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {

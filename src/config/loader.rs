@@ -53,6 +53,15 @@ impl Loader {
             Some(path) => read_layer(&path)?,
             None => Layer::default(),
         };
+        self.merge(file)
+    }
+
+    /// As [`Loader::load`], with this text for the file. `name` is how errors call it.
+    pub fn load_text(&self, name: &str, text: &str) -> Result<Settings, ConfigError> {
+        self.merge(Layer::from_toml(name, text)?)
+    }
+
+    fn merge(&self, file: Layer) -> Result<Settings, ConfigError> {
         let environment = Layer::from_environment(&self.environment, &file.streams())?;
         let merged = Config::builder()
             .add_source(file)

@@ -10,13 +10,12 @@ use chrono::{DateTime, Utc};
 use config::{Map, Value, ValueKind};
 use secrecy::SecretString;
 
-use super::error::Problem;
+use super::error::{IS_PLACEHOLDER, PLACEHOLDER, Problem};
 use super::secret::Secret;
 use super::show::{Entry, Shown};
 
 /// Ten years; longer spans are slips of the pen, and the arithmetic of time stays far from its ends.
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
-const PLACEHOLDER: &str = "REPLACE_ME";
 
 /// What reading has found so far, over all sections.
 #[derive(Debug, Default)]
@@ -130,7 +129,7 @@ impl<'a> Section<'a> {
         self.parsed(key, |kind| {
             let text = as_text(kind).ok_or("write a text in quotes")?;
             if text.contains(PLACEHOLDER) {
-                return Err("still the placeholder of the sample; write your own value".into());
+                return Err(IS_PLACEHOLDER.into());
             }
             let text = check(&text)?;
             let as_shown = text.shown();
@@ -261,9 +260,7 @@ impl<'a> Section<'a> {
                 let checked = match as_text(&given.kind).as_deref().map(str::trim) {
                     None => Err("write a text in quotes".to_owned()),
                     Some("") => Err("empty; write the secret, or its file".to_owned()),
-                    Some(text) if text.contains(PLACEHOLDER) => {
-                        Err("still the placeholder of the sample; write your own value".to_owned())
-                    }
+                    Some(text) if text.contains(PLACEHOLDER) => Err(IS_PLACEHOLDER.to_owned()),
                     Some(text) => check(text).map(|as_shown| (SecretString::from(text), as_shown)),
                 };
                 match checked {

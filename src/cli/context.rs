@@ -1,0 +1,77 @@
+//! What every command is given.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::config::{ConfigError, Loader, Override, Settings};
+use crate::domain::clock::SharedClock;
+
+/// Options that stand before or after the subcommand.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The configuration file [default: $KORESYNC_CONFIG, ./config/koresync.toml, /etc/koresync/koresync.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How logs are written: auto is text on a terminal, JSON otherwise
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormatArg>,
+    /// Log more: -v debug, -vv trace
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log less: -q warnings, -qq errors
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub quiet: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    Auto,
+    Text,
+    Json,
+}
+
+impl Global {
+    /// The flags that stand for keys of the configuration, and win over it.
+    pub fn overrides(&self) -> Vec<Override> {
+        let format = self.log_format.map(|format| {
+            let word = match format {
+                LogFormatArg::Auto => "auto",
+                LogFormatArg::Text => "text",
+                LogFormatArg::Json => "json",
+            };
+            ("--log-format", "format", word)
+        });
+        let level = match (self.verbose, self.quiet) {
+            (0, 0) => None,
+            (0, 1) => Some(("--quiet", "level", "warn")),
+            (0, _) => Some(("--quiet", "level", "error")),
+            (1, _) => Some(("--verbose", "level", "debug")),
+            _ => Some(("--verbose", "level", "trace")),
+        };
+        [format, level]
+            .into_iter()
+            .flatten()
+            .map(|(flag, key, value)| Override { flag, section: "log", key, value: value.to_owned() })
+            .collect()
+    }
+}
+
+/// The global options, the way to the settings, and the time.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub global: Global,
+    pub loader: Loader,
+    pub clock: SharedClock,
+}
+
+impl Context {
+    /// The merged and checked settings.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        self.loader.load()
+    }
+}
