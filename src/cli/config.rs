@@ -55,11 +55,9 @@ pub struct InitArgs {
     /// The file that holds a ready-made token, in place of client id and secret
     #[arg(long, value_name = "FILE", conflicts_with_all = ["client_id", "client_secret_file"])]
     pub token_file: Option<String>,
-    /// The vendor's address, as https://eu-platform.kore.ai
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = "The vendor's address, as https://eu-platform.kore.ai")]
     pub base_url: Option<String>,
-    /// The warehouse, as postgres://user@host/database
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = "The warehouse, as postgres://user@host/database")]
     pub warehouse_url: Option<String>,
     /// The file that holds the warehouse's address
     #[arg(long, value_name = "FILE", conflicts_with = "warehouse_url")]

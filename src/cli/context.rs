@@ -7,12 +7,14 @@ use clap::{ArgAction, Args, ValueEnum};
 use crate::config::{ConfigError, Loader, Override, Settings};
 use crate::domain::clock::SharedClock;
 
+const CONFIG_HELP: &str =
+    "The configuration file [default: $KORESYNC_CONFIG, ./config/koresync.toml, /etc/koresync/koresync.toml]";
+
 /// Options that stand before or after the subcommand.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The configuration file [default: $KORESYNC_CONFIG, ./config/koresync.toml, /etc/koresync/koresync.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     pub config: Option<PathBuf>,
     /// Print data as JSON
     #[arg(long, global = true)]

@@ -144,7 +144,7 @@ impl Lifecycle {
 mod tests {
     use super::*;
 
-    const NEVER: Duration = Duration::from_secs(3_600);
+    const NEVER: Duration = Duration::from_hours(1);
 
     fn life(deadline: Duration) -> (mpsc::Sender<&'static str>, Lifecycle) {
         let (sender, signals) = mpsc::channel(4);

@@ -15,7 +15,7 @@ use super::secret::Secret;
 use super::show::{Entry, Shown};
 
 /// Ten years; longer spans are slips of the pen, and the arithmetic of time stays far from its ends.
-const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+const LONGEST: Duration = Duration::from_hours(3_650 * 24);
 
 /// What reading has found so far, over all sections.
 #[derive(Debug, Default)]
@@ -274,16 +274,14 @@ impl<'a> Section<'a> {
                     }
                 }
             }
-            (None, Some(file)) => match as_text(&file.kind).filter(|path| !path.is_empty()) {
-                Some(path) => {
-                    self.note(&file_key, path.shown(), file.origin());
-                    Some(Secret::File(PathBuf::from(path)))
-                }
-                None => {
+            (None, Some(file)) => {
+                let Some(path) = as_text(&file.kind).filter(|path| !path.is_empty()) else {
                     self.wrong(&file_key, &file, "write the path of the file in quotes");
-                    None
-                }
-            },
+                    return None;
+                };
+                self.note(&file_key, path.shown(), file.origin());
+                Some(Secret::File(PathBuf::from(path)))
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The commented sample, and a first configuration made from it.
 
+use std::fmt::Write as _;
+
 use super::show::Shown;
 
 /// `config/koresync.toml`: every key, with its default and what it means.
@@ -52,13 +54,13 @@ impl Starter {
             if let Some(value) =
                 set.iter().find(|(place, name, _)| wanted(place, name)).and_then(|(.., value)| value.as_ref())
             {
-                text.push_str(&format!("{} = {}", key.unwrap_or_default(), value.shown()));
+                let _ = write!(text, "{} = {}", key.unwrap_or_default(), value.shown());
             } else if !is_comment && dropped.iter().any(|(place, name, is_dropped)| *is_dropped && wanted(place, name))
             {
                 text.push_str("# ");
                 text.push_str(line);
             } else if let ("[streams.support]", Some(stream)) = (line, &self.stream) {
-                text.push_str(&format!("[streams.{stream}]"));
+                let _ = write!(text, "[streams.{stream}]");
             } else {
                 text.push_str(line);
             }

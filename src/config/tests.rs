@@ -42,9 +42,9 @@ fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     loader.overrides = vec![Override { flag: "-v", section: "log", key: "level", value: "debug".into() }];
     let settings = loader.load().expect("settings");
     assert_eq!(settings.log.level, "debug");
-    assert_eq!(settings.sync.lease, Duration::from_secs(180));
-    assert_eq!(settings.sync.window, Duration::from_secs(7200));
-    assert_eq!(settings.sync.poll_interval, Duration::from_secs(60));
+    assert_eq!(settings.sync.lease, Duration::from_mins(3));
+    assert_eq!(settings.sync.window, Duration::from_hours(2));
+    assert_eq!(settings.sync.poll_interval, Duration::from_mins(1));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn the_environment_reaches_into_streams_and_makes_new_ones() {
     assert_eq!(settings.streams["support"].stream_id, "st-9");
     assert_eq!(settings.streams["tele-sales"].api.page_size, 7);
     assert_eq!(settings.streams["new"].start.to_rfc3339(), "2026-01-31T23:00:00+00:00");
-    assert_eq!(settings.sync.recheck, [Duration::from_secs(60), Duration::from_secs(120)]);
+    assert_eq!(settings.sync.recheck, [Duration::from_mins(1), Duration::from_mins(2)]);
     assert_eq!(settings.streams["support"].api.org_id, "o-1");
 }
 

@@ -1,5 +1,7 @@
 //! The pages.
 
+use std::fmt::Write as _;
+
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -63,7 +65,7 @@ async fn readyz(State(pages): State<Pages>, RawQuery(query): RawQuery, headers: 
     let mut text = String::new();
     for (name, state) in &checks {
         let (word, why) = word_and_why(state);
-        text.push_str(&format!("{name}: {word}"));
+        let _ = write!(text, "{name}: {word}");
         if let Some(why) = why {
             // A line a check, whatever the reason holds.
             text.push_str(": ");

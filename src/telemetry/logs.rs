@@ -34,12 +34,11 @@ pub fn install(settings: &LogSettings) -> Result<(), LogError> {
     Ok(())
 }
 
-/// A bare level is ours alone: what other crates say below `warn` is noise, and their traces hold
+/// A bare level from `warn` on is ours alone: what other crates say below `warn` is noise, and their traces hold
 /// headers, and so tokens. A whole filter is taken as it is.
 fn directives(level: &str) -> String {
     let level = level.trim().to_ascii_lowercase();
     match level.as_str() {
-        "off" | "error" => level,
         "warn" | "info" | "debug" | "trace" => format!("warn,koresync={level}"),
         _ => level,
     }
