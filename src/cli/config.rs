@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use secrecy::SecretString;
 use serde_json::json;
 
 use super::{Context, Ended, Exit, output};
-use crate::config::{ConfigError, Loader, Settings, Starter};
+use crate::config::{ConfigError, Loader, SEARCHED, Settings, Starter};
 
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -28,9 +29,9 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Default, Args)]
 pub struct InitArgs {
-    /// The file to write
-    #[arg(short, long, value_name = "FILE", default_value = "config/koresync.toml")]
-    pub output: PathBuf,
+    /// The file to write [default: that of --config, then config/koresync.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Overwrite the file
     #[arg(long)]
     pub force: bool,
@@ -43,10 +44,13 @@ pub struct InitArgs {
     /// Where history begins, as 2026-01-01T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub start: Option<String>,
+    /// The vendor's id of the account
     #[arg(long, value_name = "ID")]
     pub account_id: Option<String>,
+    /// The vendor's id of the organisation
     #[arg(long, value_name = "ID")]
     pub org_id: Option<String>,
+    /// The app's client id, as cs-...
     #[arg(long, value_name = "ID")]
     pub client_id: Option<String>,
     /// The file that holds the client secret
@@ -58,7 +62,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "URL", help = "The vendor's address, as https://eu-platform.kore.ai")]
     pub base_url: Option<String>,
     #[arg(long, value_name = "URL", help = "The warehouse, as postgres://user@host/database")]
-    pub warehouse_url: Option<String>,
+    pub warehouse_url: Option<SecretString>,
     /// The file that holds the warehouse's address
     #[arg(long, value_name = "FILE", conflicts_with = "warehouse_url")]
     pub warehouse_url_file: Option<String>,
@@ -66,13 +70,14 @@ pub struct InitArgs {
 
 pub fn execute(args: ConfigArgs, context: &Context) -> Result<Exit, anyhow::Error> {
     match args.command {
-        ConfigCommand::Init(args) => init(*args),
+        ConfigCommand::Init(args) => init(*args, context),
         ConfigCommand::Validate => validate(context),
         ConfigCommand::Show => show(context),
     }
 }
 
-fn init(args: InitArgs) -> Result<Exit, anyhow::Error> {
+fn init(args: InitArgs, context: &Context) -> Result<Exit, anyhow::Error> {
+    let file = args.output.or_else(|| context.global.config.clone()).unwrap_or_else(|| PathBuf::from(SEARCHED[0]));
     let starter = Starter {
         warehouse_url: args.warehouse_url,
         warehouse_url_file: args.warehouse_url_file,
@@ -87,9 +92,9 @@ fn init(args: InitArgs) -> Result<Exit, anyhow::Error> {
         start: args.start,
     };
     let text = starter.render();
-    let left = placeholders(&args.output, &text)?;
-    write(&args.output, &text, args.force)?;
-    output::say(&format!("wrote {}", args.output.display()));
+    let left = placeholders(&file, &text)?;
+    write(&file, &text, args.force)?;
+    output::say(&format!("wrote {}", file.display()));
     if !left.is_empty() {
         output::say(&format!("still to be filled in: {}", left.join(", ")));
     }

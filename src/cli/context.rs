@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::config::{ConfigError, Loader, Override, Settings};
+use crate::config::{ConfigError, Loader, LogFormat, LogSettings, Override, Settings};
 use crate::domain::clock::SharedClock;
 
 const CONFIG_HELP: &str =
@@ -37,7 +37,29 @@ pub enum LogFormatArg {
     Json,
 }
 
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> Self {
+        match format {
+            LogFormatArg::Auto => Self::Auto,
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
+        }
+    }
+}
+
 impl Global {
+    /// How to log by these flags alone, for commands that read no configuration.
+    pub fn log_settings(&self) -> LogSettings {
+        let mut settings = LogSettings::default();
+        for given in self.overrides() {
+            match given.key {
+                "level" => settings.level = given.value,
+                _ => settings.format = self.log_format.map_or(LogFormat::Auto, LogFormat::from),
+            }
+        }
+        settings
+    }
+
     /// The flags that stand for keys of the configuration, and win over it.
     pub fn overrides(&self) -> Vec<Override> {
         let format = self.log_format.map(|format| {

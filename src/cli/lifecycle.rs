@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::{Ended, Exit};
+
 /// A second less than the ten that container tools wait before they kill.
 const DEADLINE: Duration = Duration::from_secs(9);
 
@@ -26,6 +28,17 @@ pub enum Ending {
     CutShort,
     /// A critical task ended by itself.
     Broken(anyhow::Error),
+}
+
+impl Ending {
+    /// As a command ends: cut short is a failure, and a broken task tells its own exit.
+    pub fn into_exit(self) -> Result<Exit, anyhow::Error> {
+        match self {
+            Self::Finished => Ok(Exit::Done),
+            Self::CutShort => Err(Ended::new(Exit::Failed, "stopped before everything was finished").into()),
+            Self::Broken(error) => Err(error),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -188,8 +201,9 @@ mod tests {
         assert_eq!(format!("{error:#}"), "planner has ended: the task ended by itself");
 
         let (_signals, failing) = life(NEVER);
-        failing.spawn_critical("planner", async { Err(anyhow::anyhow!("no database")) });
-        assert!(matches!(failing.wait().await, Ending::Broken(_)));
+        failing.spawn_critical("planner", async { Err(Ended::new(Exit::OutOfReach, "no database").into()) });
+        let error = failing.wait().await.into_exit().expect_err("a broken end");
+        assert_eq!(crate::cli::exit::of(&error), Exit::OutOfReach);
 
         let (_signals, panicking) = life(NEVER);
         panicking.spawn_critical("planner", async { panic!("a planted panic") });

@@ -46,6 +46,8 @@ fn global_options_stand_before_or_after_the_subcommand() {
         assert!(cli.global.json);
         let values: Vec<_> = cli.global.overrides().into_iter().map(|given| given.value).collect();
         assert_eq!(values, ["json", "trace"]);
+        let alone = cli.global.log_settings();
+        assert_eq!((alone.level.as_str(), alone.format), ("trace", crate::config::LogFormat::Json));
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt;
 
 use config::{Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
@@ -24,8 +25,15 @@ pub struct Override {
 }
 
 /// One layer: a tree of sections whose leaves know their origin.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Layer(Map<String, Value>);
+
+impl fmt::Debug for Layer {
+    /// Any value may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 impl Source for Layer {
     fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
@@ -52,7 +60,8 @@ impl Layer {
                 message: format!("not valid TOML: {}", error.message()),
             })
         })?;
-        Ok(Self(toml_table(table.into_inner(), &at)))
+        let sections = toml_table(table.into_inner(), &at);
+        Ok(Self(sections.into_iter().map(|(name, value)| (section_name(&name), value)).collect()))
     }
 
     /// Picks `KORESYNC__SECTION__KEY` from the variables. An empty one counts as unset, as container
@@ -83,14 +92,12 @@ impl Layer {
                 continue;
             };
             let leaf = Value::new(Some(&origin), ValueKind::String(value.to_owned()));
-            match split(&path, known_streams) {
-                Path::Section(section) => drop(layer.0.insert(section.to_owned(), leaf)),
-                Path::Key(section, key) => drop(table_at(&mut layer.0, section).insert(key.to_owned(), leaf)),
-                Path::StreamKey(stream, key) => {
-                    let streams = table_at(&mut layer.0, "streams");
-                    drop(table_at(streams, &stream).insert(key.to_owned(), leaf));
-                }
-            }
+            let (place, key) = match split(&path, known_streams) {
+                Path::Section(section) => (&mut layer.0, section_name(section)),
+                Path::Key(section, key) => (table_at(&mut layer.0, &section_name(section)), key.to_owned()),
+                Path::StreamKey(stream, key) => (table_at(table_at(&mut layer.0, "streams"), &stream), key.to_owned()),
+            };
+            place.insert(key, leaf);
         }
         if problems.is_empty() { Ok(layer) } else { Err(ConfigError { problems }) }
     }
@@ -111,6 +118,12 @@ impl Layer {
             _ => BTreeSet::new(),
         }
     }
+}
+
+/// The merge reads dots and brackets in the names at the top as paths into lists and tables. No
+/// section has any, so what holds them is as unknown without.
+fn section_name(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_")
 }
 
 enum Path<'a> {

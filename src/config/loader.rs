@@ -1,6 +1,7 @@
 //! Finds the layers, merges them, and has them read.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Source};
@@ -15,7 +16,7 @@ pub const SEARCHED: [&str; 2] = ["config/koresync.toml", "/etc/koresync/koresync
 /// Everything that settings are made of, before it is merged.
 ///
 /// Flags win over the environment, the environment over the file, the file over the defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Loader {
     /// `--config`. Must exist when given.
     pub file: Option<PathBuf>,
@@ -23,6 +24,17 @@ pub struct Loader {
     /// `KORESYNC_CONFIG` and `KORESYNC__…` are taken from here, the rest is passed over.
     pub environment: Vec<(OsString, OsString)>,
     pub searched: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Loader {
+    /// Without the environment, which holds secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("file", &self.file)
+            .field("overrides", &self.overrides)
+            .field("searched", &self.searched)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loader {

@@ -37,7 +37,11 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     pub fn new(path: &str, value: Option<Value>, findings: &'a mut Findings) -> Self {
-        let origin = value.as_ref().and_then(Value::origin).map(str::to_owned);
+        // What is missing has no line of its own, so the section is told by its file alone.
+        let origin = value.as_ref().and_then(origin_of).map(|origin| match origin.rsplit_once(':') {
+            Some((file, line)) if line.bytes().all(|c| c.is_ascii_digit()) => file.to_owned(),
+            _ => origin,
+        });
         let table = match value.map(|value| value.kind) {
             None => Map::new(),
             Some(ValueKind::Table(table)) => table,
@@ -302,7 +306,7 @@ impl<'a> Section<'a> {
                 (None, Some(place)) => format!("unknown key here; it belongs in another section: `{place}`"),
                 (None, None) => format!("unknown key; [{}] knows {}", self.path, self.asked.join(", ")),
             };
-            let origin = value.origin().map(str::to_owned).or_else(|| self.origin.clone());
+            let origin = origin_of(&value).or_else(|| self.origin.clone());
             let key = format!("{}.{key}", self.path);
             self.findings.problems.push(Problem { origin, key, value: None, message });
         }
@@ -319,6 +323,18 @@ pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Where a value stands; of a table, which loses its own place in the merge, where its first key does.
+pub(super) fn origin_of(value: &Value) -> Option<String> {
+    match (value.origin(), &value.kind) {
+        (Some(origin), _) => Some(origin.to_owned()),
+        (None, ValueKind::Table(table)) => {
+            let first = table.iter().min_by_key(|(key, _)| key.as_str());
+            first.and_then(|(_, value)| origin_of(value))
+        }
+        _ => None,
+    }
 }
 
 /// The value for an error: in TOML, in one line, not long.

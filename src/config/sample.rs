@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::show::Shown;
 
 /// `config/koresync.toml`: every key, with its default and what it means.
@@ -10,7 +12,7 @@ pub const SAMPLE: &str = include_str!("../../config/koresync.toml");
 /// What `config init` fills into the sample. What is left out keeps the sample's line.
 #[derive(Debug, Clone, Default)]
 pub struct Starter {
-    pub warehouse_url: Option<String>,
+    pub warehouse_url: Option<SecretString>,
     pub warehouse_url_file: Option<String>,
     pub base_url: Option<String>,
     pub account_id: Option<String>,
@@ -25,8 +27,9 @@ pub struct Starter {
 
 impl Starter {
     pub fn render(&self) -> String {
+        let warehouse_url = self.warehouse_url.as_ref().map(|url| url.expose_secret().to_owned());
         let set = [
-            ("warehouse", "url", &self.warehouse_url),
+            ("warehouse", "url", &warehouse_url),
             ("warehouse", "url_file", &self.warehouse_url_file),
             ("api", "base_url", &self.base_url),
             ("api", "account_id", &self.account_id),

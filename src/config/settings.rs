@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::api::{self, ApiKeys, ApiSettings};
 use super::error::{ConfigError, Problem};
-use super::reader::{Findings, Section, nearest};
+use super::reader::{Findings, Section, nearest, origin_of};
 use super::secret::Secret;
 use super::show::{self, Entry};
 use super::url::DatabaseUrl;
@@ -140,6 +140,12 @@ pub struct LogSettings {
     /// A level, or a filter such as `info,koresync::sync=debug`.
     pub level: String,
     pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -277,7 +283,7 @@ fn read_streams(value: Option<Value>, api: &ApiKeys, findings: &mut Findings) ->
         }
     };
     for (name, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
-        let origin = value.origin().map(str::to_owned);
+        let origin = origin_of(&value);
         let mut section = Section::new(&format!("streams.{name}"), Some(value), findings);
         let stream_id = section.text("stream_id", api::header);
         if stream_id.is_none() && !section.is_given("stream_id") {
@@ -399,7 +405,7 @@ fn read_log(mut section: Section<'_>) -> LogSettings {
         }
         Ok(level.to_owned())
     });
-    let level = section.or("level", level, "info".to_owned());
+    let level = section.or("level", level, LogSettings::default().level);
     let format =
         section.choice("format", &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)]);
     if format.is_none() {
@@ -417,7 +423,7 @@ fn report_unknown_sections(left: Map<String, Value>, findings: &mut Findings) {
             (None, Some(place)) => format!("unknown here; it belongs in a section: `{place}`"),
             (None, None) => format!("unknown section; the sections are {}", SECTIONS.join(", ")),
         };
-        findings.problems.push(Problem { origin: value.origin().map(str::to_owned), key: name, value: None, message });
+        findings.problems.push(Problem { origin: origin_of(&value), key: name, value: None, message });
     }
 }
 
@@ -430,8 +436,19 @@ fn report_unequal_budgets(streams: &BTreeMap<String, StreamSettings>, findings: 
     for (account, streams) in accounts {
         let budgets: BTreeSet<_> = streams.iter().map(|stream| stream.api.requests_per_minute).collect();
         if budgets.len() > 1 {
-            let each: Vec<_> =
-                streams.iter().map(|stream| format!("{} in {}", stream.api.requests_per_minute, stream.name)).collect();
+            let origin = |name: &str| {
+                [format!("streams.{name}"), "api".to_owned()].iter().find_map(|section| {
+                    let mut entries = findings.entries.iter();
+                    entries.find(|entry| entry.key == "requests_per_minute" && entry.section == *section)
+                })
+            };
+            let each: Vec<_> = streams
+                .iter()
+                .map(|stream| {
+                    let origin = origin(&stream.name).map_or("default", |entry| &entry.origin);
+                    format!("{} in {} ({origin})", stream.api.requests_per_minute, stream.name)
+                })
+                .collect();
             findings.problems.push(Problem {
                 origin: None,
                 key: "requests_per_minute".into(),

@@ -117,6 +117,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
     assert!(problem("[sync]\npol_interval = \"1m\"").contains("did you mean `poll_interval`?"));
     assert!(problem("[sink]\na = 1").contains("did you mean [sync]?"));
     assert!(problem("[server]\nlease = \"1m\"").contains("`sync.lease`"));
+    assert!(problem("[\"a[99999999999].b\"]\nc = 1").contains("unknown section"));
     assert!(problem("[streams.support.deep]\na = 1").contains("streams.support.deep"));
     let error = load(MINIMAL, &[("KORESYNC__SYNC__POLL_INTERVALL", "1m")]).expect_err("a problem").to_string();
     assert!(error.contains("$KORESYNC__SYNC__POLL_INTERVALL") && error.contains("`poll_interval`"), "{error}");
@@ -125,6 +126,7 @@ fn an_unknown_key_names_the_nearest_known_one() {
 #[test]
 fn all_problems_are_told_together() {
     let error = load("[sync]\nlease = 3\nx = 1\n[api]\npage_size = 0\n[streams.s]\n", &[]).expect_err("problems");
+    assert!(error.to_string().contains("k.toml:2: sync.lease = 3: "), "{error}");
     let keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
     for key in
         ["sync.lease", "sync.x", "api.page_size", "streams.s.stream_id", "streams.s.start", "streams.s.account_id"]
@@ -153,7 +155,8 @@ fn no_error_and_no_debug_shows_a_secret() {
     assert!(!unterminated.contains("hunter2") && unterminated.contains("k.toml:2"), "{unterminated}");
     let settings =
         load(MINIMAL, &[("KORESYNC__WAREHOUSE__URL", "postgres://u:hunter2@localhost/w")]).expect("settings");
-    let seen = format!("{settings:?} {} {:?}", settings.show(), settings.warehouse_connection());
+    let (_dir, loader) = loader(MINIMAL, &[("KORESYNC__API__TOKEN", "hunter2")]);
+    let seen = format!("{settings:?} {} {:?} {loader:?}", settings.show(), settings.warehouse_connection());
     assert!(!seen.contains("hunter2"), "{seen}");
 }
 
@@ -311,7 +314,10 @@ fn streams_of_one_account_share_one_budget() {
         )
     };
     let error = load(&second("a-1"), &[]).expect_err("two budgets").to_string();
-    assert!(error.contains("a-1") && error.contains("30 in sales") && error.contains("60 in support"), "{error}");
+    assert!(
+        error.contains("a-1") && error.contains("30 in sales (/") && error.contains("60 in support (default)"),
+        "{error}"
+    );
     assert!(load(&second("a-2"), &[]).is_ok());
 }
 
