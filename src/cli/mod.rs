@@ -1,1 +1,104 @@
 //! The command line, a file a subcommand.
+//!
+//! Data goes to stdout, words and progress to stderr. Every command ends in an [`Exit`].
+
+pub mod backfill;
+pub mod check;
+pub mod completions;
+pub mod config;
+pub mod context;
+pub mod exit;
+pub mod healthcheck;
+pub mod lifecycle;
+pub mod man;
+pub mod migrate;
+pub mod moment;
+pub mod output;
+pub mod progress;
+pub mod quarantine;
+pub mod run;
+pub mod status;
+pub mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+pub use context::{Context, Global};
+pub use exit::{Ended, Exit};
+
+use crate::config::Loader;
+use crate::domain::SystemClock;
+
+/// For what still runs on other threads when the command has ended.
+const RUNTIME_FAREWELL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Parser)]
+#[command(name = "koresync", version, about, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 69 API or database out of reach,
+75 someone else holds it, 77 refused by the API or the database, 78 configuration.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, check and show the configuration
+    Config(config::ConfigArgs),
+    /// Ask the running daemon whether it is ready, for container health
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the completions of a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+impl Command {
+    async fn execute(self, context: &Context) -> Result<Exit, anyhow::Error> {
+        match self {
+            Self::Config(args) => config::execute(args, context),
+            Self::Healthcheck(args) => healthcheck::execute(args, context).await,
+            Self::Completions(args) => completions::execute(&args),
+            Self::Man => man::execute(),
+        }
+    }
+}
+
+/// Reads the arguments, runs the command, and tells what went wrong on stderr.
+pub fn run_process() -> ExitCode {
+    run(std::env::args_os()).into()
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; a closed pipe is no fault of theirs.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let loader = Loader::from_process(cli.global.config.clone(), cli.global.overrides());
+    let context = Context { global: cli.global, loader, clock: Arc::new(SystemClock) };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    let ended = runtime.block_on(Box::pin(cli.command.execute(&context)));
+    runtime.shutdown_timeout(RUNTIME_FAREWELL);
+    match ended {
+        Ok(exit) => exit,
+        Err(error) => exit::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The pages.
+
+use std::fmt::Write as _;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::readiness::{CheckState, Readiness};
+
+#[derive(Clone)]
+struct Pages {
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+}
+
+/// GET and HEAD alone; anything else is 405, and an unknown path 404.
+pub(super) fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(Pages { readiness, metrics })
+}
+
+async fn index(State(pages): State<Pages>) -> Html<String> {
+    let state = if pages.readiness.is_ready() { "ready" } else { "not ready" };
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>koresync</title>\n\
+         <h1>koresync {version}</h1>\n<p>The daemon is {state}.</p>\n<ul>\n\
+         <li><a href=\"/readyz\">/readyz</a>: every check by name</li>\n\
+         <li><a href=\"/livez\">/livez</a>: the process answers</li>\n\
+         <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n</ul>\n</html>\n",
+        version = env!("CARGO_PKG_VERSION"),
+    ))
+}
+
+/// A line for each check, or JSON when the query says `format=json` or the client accepts it alone.
+/// 503 while any check does not pass.
+async fn readyz(State(pages): State<Pages>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let checks = pages.readiness.checks();
+    let is_ready = checks.values().all(|state| *state == CheckState::Passing);
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let wants_json = query.is_some_and(|query| query.split('&').any(|pair| pair == "format=json"))
+        || headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == b"application/json");
+    let word_and_why = |state: &CheckState| match state {
+        CheckState::Waiting => ("waiting", None),
+        CheckState::Passing => ("ok", None),
+        CheckState::Failing(why) => ("failing", Some(why.clone())),
+    };
+    if wants_json {
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|(name, state)| {
+                let (word, why) = word_and_why(state);
+                serde_json::json!({ "check": name, "state": word, "reason": why })
+            })
+            .collect();
+        return (status, Json(serde_json::json!({ "ready": is_ready, "checks": checks }))).into_response();
+    }
+    let mut text = String::new();
+    for (name, state) in &checks {
+        let (word, why) = word_and_why(state);
+        let _ = write!(text, "{name}: {word}");
+        if let Some(why) = why {
+            // A line a check, whatever the reason holds.
+            text.push_str(": ");
+            text.push_str(&why.replace(['\n', '\r'], " "));
+        }
+        text.push('\n');
+    }
+    text.push_str(if is_ready { "ready\n" } else { "not ready\n" });
+    (status, text).into_response()
+}
+
+async fn metrics_text(State(pages): State<Pages>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], pages.metrics.render())
+}

@@ -1,0 +1,89 @@
+//! The metrics: their names, what they mean, and where they are collected.
+//!
+//! Base units; counters end in `_total`; no label ever names a person or a contact.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+pub const WATERMARK: &str = "koresync_watermark_timestamp_seconds";
+pub const LAST_SUCCESS: &str = "koresync_sync_last_success_timestamp_seconds";
+pub const WINDOWS: &str = "koresync_windows";
+pub const WINDOW_DURATION: &str = "koresync_window_duration_seconds";
+pub const API_REQUESTS: &str = "koresync_api_requests_total";
+pub const API_REQUEST_DURATION: &str = "koresync_api_request_duration_seconds";
+pub const API_RETRIES: &str = "koresync_api_retries_total";
+pub const API_BUDGET_WAIT: &str = "koresync_api_budget_wait_seconds_total";
+pub const ROWS_WRITTEN: &str = "koresync_rows_written_total";
+pub const CONTACTS: &str = "koresync_contacts_total";
+pub const RECORDS_QUARANTINED: &str = "koresync_records_quarantined_total";
+pub const UNKNOWN_FIELDS: &str = "koresync_unknown_fields_total";
+pub const COUNT_MISMATCH_WINDOWS: &str = "koresync_count_mismatch_windows";
+pub const BUILD_INFO: &str = "koresync_build_info";
+
+/// Requests take from a blink to the total deadline, in seconds.
+const REQUEST_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0];
+/// Windows wait for the budget, so theirs reach into minutes, in seconds.
+const WINDOW_BUCKETS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0];
+
+/// Collects the metrics of the whole process; once only.
+///
+/// The handle renders them; [`PrometheusHandle::run_upkeep`] must be called every few seconds.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let recorder = recorder()?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+    describe();
+    Ok(handle)
+}
+
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    Ok(PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(API_REQUEST_DURATION.into()), &REQUEST_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(WINDOW_DURATION.into()), &WINDOW_BUCKETS)?
+        .build_recorder())
+}
+
+fn describe() {
+    describe_gauge!(WATERMARK, Unit::Seconds, "End of the unbroken verified prefix of a stream, as Unix time");
+    describe_gauge!(LAST_SUCCESS, Unit::Seconds, "When a window of a stream was last verified, as Unix time");
+    describe_gauge!(WINDOWS, "Windows of the ledger by stream, lane and state");
+    describe_histogram!(WINDOW_DURATION, Unit::Seconds, "Time from the claim of a window to its commit");
+    describe_counter!(API_REQUESTS, "Requests to the vendor by stream and outcome");
+    describe_histogram!(API_REQUEST_DURATION, Unit::Seconds, "Time from sending a request to its whole answer");
+    describe_counter!(API_RETRIES, "Requests sent again by reason");
+    describe_counter!(API_BUDGET_WAIT, Unit::Seconds, "Time spent waiting for the account's request budget");
+    describe_counter!(ROWS_WRITTEN, "Rows written to the warehouse by table and operation");
+    describe_counter!(CONTACTS, "Contacts read by stream and outcome: inserted, changed, unchanged, removed");
+    describe_counter!(RECORDS_QUARANTINED, "Records that could not be read, by reason");
+    describe_counter!(UNKNOWN_FIELDS, "Fields that arrived without a column of their own");
+    describe_gauge!(COUNT_MISMATCH_WINDOWS, "Windows whose count does not agree with the vendor's");
+    describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics::{counter, histogram};
+
+    use super::*;
+
+    #[test]
+    fn the_metrics_are_rendered_with_their_meaning() {
+        let recorder = recorder().expect("a recorder");
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            counter!(API_REQUESTS, "stream" => "support", "outcome" => "ok").increment(2);
+            histogram!(API_REQUEST_DURATION).record(0.3);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            concat!("koresync_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "# TYPE koresync_api_requests_total counter",
+            "koresync_api_requests_total{stream=\"support\",outcome=\"ok\"} 2",
+            "koresync_api_request_duration_seconds_bucket{le=\"0.5\"} 1",
+            "# HELP koresync_api_requests_total Requests to the vendor",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}
