@@ -20,9 +20,9 @@ pub fn key_of(text: &str) -> u64 {
 
 /// A key made of a key and further parts.
 pub fn keyed(key: u64, parts: &[u64]) -> u64 {
-    parts.iter().fold(mix(key.wrapping_add(GOLDEN)), |key, part| {
-        mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN)))
-    })
+    parts
+        .iter()
+        .fold(mix(key.wrapping_add(GOLDEN)), |key, part| mix(key.wrapping_add(GOLDEN) ^ mix(part.wrapping_add(GOLDEN))))
 }
 
 /// A share between 0 and 1, kept as a threshold of 32 bits so that throwing needs no fractions.
@@ -30,7 +30,11 @@ pub fn keyed(key: u64, parts: &[u64]) -> u64 {
 pub struct Share(u64);
 
 impl Share {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is clamped to 0..=2^32 first")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is clamped to 0..=2^32 first"
+    )]
     pub fn new(probability: f64) -> Self {
         if probability.is_nan() {
             return Self(0);

@@ -75,11 +75,6 @@ impl Population {
         Self { key, begin_weight, span_weight, count, goes_on, shape }
     }
 
-    /// Of the population itself, without those of the present.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The moment at which the share `part` of `whole` of the span has passed.
     pub fn moment_of_share(&self, part: i64, whole: i64) -> i64 {
         self.shape.moment_at(self.begin_weight + self.span_weight / whole.max(1) * part)
@@ -184,7 +179,10 @@ mod tests {
     fn more_contacts_than_milliseconds_are_found_too() {
         let population = Population::new(1, 5_000, BEGIN, BEGIN + 1_000, Shape::default(), false);
         assert_eq!(population.indices(BEGIN, BEGIN + 1_000), 0..5_000);
-        assert_eq!(population.indices(BEGIN, BEGIN + 500).count() + population.indices(BEGIN + 500, BEGIN + 1_000).count(), 5_000);
+        assert_eq!(
+            population.indices(BEGIN, BEGIN + 500).count() + population.indices(BEGIN + 500, BEGIN + 1_000).count(),
+            5_000
+        );
     }
 
     #[test]
@@ -194,6 +192,8 @@ mod tests {
         assert_eq!(later.end - later.start, 1_000);
         let still = Population::new(2, 1_000, BEGIN, BEGIN + 10 * DAY, Shape::default(), false);
         assert!(still.indices(BEGIN + 10 * DAY, BEGIN + 20 * DAY).is_empty());
-        assert!(Population::new(2, 0, BEGIN, BEGIN + DAY, Shape::default(), true).indices(0, BEGIN + 90 * DAY).is_empty());
+        assert!(
+            Population::new(2, 0, BEGIN, BEGIN + DAY, Shape::default(), true).indices(0, BEGIN + 90 * DAY).is_empty()
+        );
     }
 }

@@ -95,7 +95,16 @@ impl Record {
 
     /// One of the ways of saying "not reported", or no key at all.
     fn nothing(&mut self, key: &str) {
-        let word = *self.dice.pick(&[None, None, None, Some("null"), Some("null"), Some("\"NA\""), Some("\"-\""), Some("\"\"")]);
+        let word = *self.dice.pick(&[
+            None,
+            None,
+            None,
+            Some("null"),
+            Some("null"),
+            Some("\"NA\""),
+            Some("\"-\""),
+            Some("\"\""),
+        ]);
         if let Some(word) = word {
             self.key(key);
             self.json.raw(word);
@@ -217,7 +226,13 @@ impl Record {
         if self.is(Malformation::BadStart) {
             if self.dice.percent(70) {
                 self.key("Conversation Start Time");
-                let start = *self.dice.pick(&["\"yesterday\"", "\"2026-02-30T10:00:00.000Z\"", "null", "\"2199-01-01T00:00:00.000Z\"", "[]"]);
+                let start = *self.dice.pick(&[
+                    "\"yesterday\"",
+                    "\"2026-02-30T10:00:00.000Z\"",
+                    "null",
+                    "\"2199-01-01T00:00:00.000Z\"",
+                    "[]",
+                ]);
                 self.json.raw(start);
             }
         } else {

@@ -55,7 +55,11 @@ impl Vendor {
     }
 
     pub fn manner(&self, index: u64, life: &Life) -> Manner {
-        Manner { key: keyed(self.contact_key(index), &[2]), is_drifted: life.is_drifted, malformation: life.malformation }
+        Manner {
+            key: keyed(self.contact_key(index), &[2]),
+            is_drifted: life.is_drifted,
+            malformation: life.malformation,
+        }
     }
 
     /// The contact as it is at `now`; as the vendor knew it earlier, without an evaluation, when `is_older`.
@@ -168,9 +172,16 @@ impl Maker<'_> {
         let neutral = fixed.between(0, 100 - positive);
         let metrics = self.metrics();
         let tail = keyed(self.key, &[8]) & 0xffff_ffff_ffff;
-        let sentiment = |dice: &mut Dice, percent| dice.percent(percent).then(|| (*dice.pick(words::SENTIMENTS)).to_owned());
+        let sentiment =
+            |dice: &mut Dice, percent| dice.percent(percent).then(|| (*dice.pick(words::SENTIMENTS)).to_owned());
         Contact {
-            conversation_id: format!("c-{:08x}-{:04x}-{:04x}-{:012x}", id >> 32, (id >> 16) & 0xffff, id & 0xffff, tail),
+            conversation_id: format!(
+                "c-{:08x}-{:04x}-{:04x}-{:012x}",
+                id >> 32,
+                (id >> 16) & 0xffff,
+                id & 0xffff,
+                tail
+            ),
             custom_conversation_id: fixed.percent(30).then(|| match fixed.below(3) {
                 0 => fixed.between(1_000_000, 9_999_999).to_string(),
                 1 => format!("crm/{}#{}", fixed.below(9_000), fixed.below(99)),
@@ -191,12 +202,12 @@ impl Maker<'_> {
                 (self.is_scored && fixed.percent(95)).then(|| "evaluated".to_owned())
             },
             sentiment: sentiment(&mut fixed, 70),
-            sentiment_score: (!self.is_below && fixed.percent(85)).then(|| Number::with_places(fixed.between(-1000, 1000), 2)),
+            sentiment_score: (!self.is_below && fixed.percent(85))
+                .then(|| Number::with_places(fixed.between(-1000, 1000), 2)),
             sentiment_start: sentiment(&mut fixed, 95),
             sentiment_end: sentiment(&mut fixed, 90),
-            sentiment_ratio: (!self.is_below && fixed.percent(90)).then(|| {
-                [Number::whole(positive), Number::whole(neutral), Number::whole(100 - positive - neutral)]
-            }),
+            sentiment_ratio: (!self.is_below && fixed.percent(90))
+                .then(|| [Number::whole(positive), Number::whole(neutral), Number::whole(100 - positive - neutral)]),
             evaluation_score: score,
             form_name: has_form.then(|| form_name.to_owned()),
             scoring_type: (has_form && has_scoring_type).then(|| scoring_type.to_owned()),
@@ -214,7 +225,8 @@ impl Maker<'_> {
             total_topics_identified: i64::try_from(topic_count).ok().filter(|count| *count > 0),
             audit_status: is_audited.then(|| (*versioned.pick(words::AUDIT_STATES)).to_owned()),
             audit_score: (is_audited && versioned.percent(80)).then(|| Number::whole(versioned.between(-100, 100))),
-            audited_at: (is_audited && versioned.percent(90)).then(|| self.end + versioned.between(3_600_000, 90_000_000)),
+            audited_at: (is_audited && versioned.percent(90))
+                .then(|| self.end + versioned.between(3_600_000, 90_000_000)),
             auditor_name: is_audited.then(|| format!("Auditor {}", versioned.below(9))),
             custom_fields: fixed.percent(25).then(|| self.custom_fields()),
             agents: self.agents(),
@@ -251,19 +263,30 @@ impl Maker<'_> {
         let mut names: Vec<&str> = (0..count).map(|_| *dice.pick(words::CUSTOM_FIELDS)).collect();
         names.sort_unstable();
         names.dedup();
-        names.into_iter().map(|name| (name.to_owned(), format!("{} {}", dice.pick(words::KEYWORDS), dice.below(100)))).collect()
+        names
+            .into_iter()
+            .map(|name| (name.to_owned(), format!("{} {}", dice.pick(words::KEYWORDS), dice.below(100))))
+            .collect()
     }
 
     fn agents(&self) -> Vec<AgentPart> {
         let mut dice = self.fixed(10);
-        let count = if dice.percent(4) { 0 } else if dice.percent(80) { 1 } else { dice.length(2, 3) };
+        let count = if dice.percent(4) {
+            0
+        } else if dice.percent(80) {
+            1
+        } else {
+            dice.length(2, 3)
+        };
         let first = dice.below(AGENTS);
         (0..count as u64)
             .map(|place| AgentPart {
                 agent: self.vendor.agent((first + place * 7) % AGENTS, self.start),
                 started_at: dice.percent(97).then(|| self.start + dice.between(1_000, 60_000)),
-                crutch_word_score: (self.is_scored && dice.percent(60)).then(|| Number::with_places(dice.between(0, 1000), 1)),
-                empathy_score: (self.is_scored && dice.percent(60)).then(|| Number::with_places(dice.between(0, 1000), 1)),
+                crutch_word_score: (self.is_scored && dice.percent(60))
+                    .then(|| Number::with_places(dice.between(0, 1000), 1)),
+                empathy_score: (self.is_scored && dice.percent(60))
+                    .then(|| Number::with_places(dice.between(0, 1000), 1)),
             })
             .collect()
     }
@@ -329,7 +352,9 @@ impl Maker<'_> {
         let times = if messages > 0 && dice.percent(5) { messages - 1 } else { messages };
         Justification {
             text: Some(text),
-            message_ids: (0..messages).map(|_| format!("ms-{:016x}-{:04x}", dice.throw(), dice.below(1 << 16))).collect(),
+            message_ids: (0..messages)
+                .map(|_| format!("ms-{:016x}-{:04x}", dice.throw(), dice.below(1 << 16)))
+                .collect(),
             message_times: (0..times).map(|_| self.start + dice.between(0, self.end - self.start)).collect(),
             ..Justification::default()
         }
@@ -389,7 +414,9 @@ impl Maker<'_> {
                     topic: (are_topics || dice.percent(10)).then_some(words_of),
                     sentiment: dice.percent(90).then(|| (*dice.pick(words::SENTIMENTS)).to_owned()),
                     sentiment_score: dice.percent(90).then(|| Number::with_places(dice.between(-100, 100), 1)),
-                    emotions: dice.percent(85).then(|| (0..emotions).map(|_| (*dice.pick(words::EMOTIONS)).to_owned()).collect()),
+                    emotions: dice
+                        .percent(85)
+                        .then(|| (0..emotions).map(|_| (*dice.pick(words::EMOTIONS)).to_owned()).collect()),
                     keywords: (0..keywords).map(|_| (*dice.pick(words::KEYWORDS)).to_owned()).collect(),
                 }
             })

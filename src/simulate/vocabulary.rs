@@ -1,12 +1,38 @@
 //! Words that contacts are made of, in many scripts and with every character that loaders stumble over.
 
-pub const LANGUAGES: &[&str] = &["English", "English", "English", "Deutsch", "Español", "العربية", "中文", "日本語", "Русский"];
+pub const LANGUAGES: &[&str] =
+    &["English", "English", "English", "Deutsch", "Español", "العربية", "中文", "日本語", "Русский"];
 
 /// Never personal data of anybody: first and last names are put together by chance.
-pub const FIRST_NAMES: &[&str] =
-    &["Ada", "Björn", "Chloé", "Dmitri", "Елена", "Fatima", "Grzegorz", "هدى", "Ingrid", "José", "健太", "Łucja", "Mary-Jane", "O'Neil"];
-pub const LAST_NAMES: &[&str] =
-    &["Adeyemi", "Brønsted", "Castaño", "D'Angelo", "Eriksson", "Фёдорова", "García \"Gabo\"", "Hŭ", "Иванов", "山田", "van der Berg"];
+pub const FIRST_NAMES: &[&str] = &[
+    "Ada",
+    "Björn",
+    "Chloé",
+    "Dmitri",
+    "Елена",
+    "Fatima",
+    "Grzegorz",
+    "هدى",
+    "Ingrid",
+    "José",
+    "健太",
+    "Łucja",
+    "Mary-Jane",
+    "O'Neil",
+];
+pub const LAST_NAMES: &[&str] = &[
+    "Adeyemi",
+    "Brønsted",
+    "Castaño",
+    "D'Angelo",
+    "Eriksson",
+    "Фёдорова",
+    "García \"Gabo\"",
+    "Hŭ",
+    "Иванов",
+    "山田",
+    "van der Berg",
+];
 
 pub const QUEUES: &[&str] = &[
     "Default Queue - Q1",
@@ -52,7 +78,18 @@ pub const METRICS: &[&str] = &[
 ];
 
 pub const EMOTIONS: &[&str] = &[
-    "Happy", "happiness", "Patience", "PATIENCE", "Neutral", "Anger", "frustrated", "Frustrated", "Überrascht", "Sad", "Gratitude", "confused",
+    "Happy",
+    "happiness",
+    "Patience",
+    "PATIENCE",
+    "Neutral",
+    "Anger",
+    "frustrated",
+    "Frustrated",
+    "Überrascht",
+    "Sad",
+    "Gratitude",
+    "confused",
 ];
 
 pub const SENTIMENTS: &[&str] = &["positive", "neutral", "negative"];
@@ -70,17 +107,57 @@ pub const INTENTS: &[&str] = &[
 ];
 
 pub const KEYWORDS: &[&str] = &[
-    "flight", "Amsterdam", "book", "refund", "100%", "возврат", "订单", "كلمة", "C:\\temp", "\"quoted\"", "tab\there", "null and void", "\u{1f600}", "\\N",
-    "\\.", "NaN bread",
+    "flight",
+    "Amsterdam",
+    "book",
+    "refund",
+    "100%",
+    "возврат",
+    "订单",
+    "كلمة",
+    "C:\\temp",
+    "\"quoted\"",
+    "tab\there",
+    "null and void",
+    "\u{1f600}",
+    "\\N",
+    "\\.",
+    "NaN bread",
 ];
 
 pub const TOPICS: &[&str] = &[
-    "E-commerce", "Travel", "Banking", "Telecoms", "Health > Care", "Энергия", "保险", "التأمين", "Public \\ Sector", "Loyalty",
+    "E-commerce",
+    "Travel",
+    "Banking",
+    "Telecoms",
+    "Health > Care",
+    "Энергия",
+    "保险",
+    "التأمين",
+    "Public \\ Sector",
+    "Loyalty",
 ];
-pub const SUBTOPICS: &[&str] =
-    &["Order Management", "Payments", "Complaints", "Onboarding", "Кредиты", "退款", "Delivery 50% off", "Technical help"];
+pub const SUBTOPICS: &[&str] = &[
+    "Order Management",
+    "Payments",
+    "Complaints",
+    "Onboarding",
+    "Кредиты",
+    "退款",
+    "Delivery 50% off",
+    "Technical help",
+];
 pub const DETAILS: &[&str] = &[
-    "Place order", "Cancel order", "Late delivery", "Wrong item", "Double charge", "Забыт пароль", "密码重置", "Close account", "SIM swap", "Renewal",
+    "Place order",
+    "Cancel order",
+    "Late delivery",
+    "Wrong item",
+    "Double charge",
+    "Забыт пароль",
+    "密码重置",
+    "Close account",
+    "SIM swap",
+    "Renewal",
 ];
 
 pub const ENTITIES: &[&str] = &["price", "delivery date", "account number", "адрес", "套餐"];
