@@ -76,23 +76,43 @@ pub fn page(body: String, is_compressed: bool) -> (Bytes, Option<(HeaderName, He
     (body.into(), None)
 }
 
-/// An answer that ends too early, in one of three ways.
-pub fn truncated(mut body: Bytes, dice: &mut Dice) -> Response {
-    let whole = body.len();
-    let kept = usize::try_from(dice.below(whole as u64)).unwrap_or(0);
-    body.truncate(kept);
-    let broken = |body: Bytes| {
-        let parts = [Ok(body), Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))];
-        Body::from_stream(stream::iter(parts))
-    };
-    match dice.below(3) {
-        // The length agrees with what is there: only the content tells.
-        0 => json(StatusCode::OK, body),
-        1 => json(StatusCode::OK, broken(body)),
-        _ => {
-            let mut response = json(StatusCode::OK, broken(body));
-            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
-            response
+/// How a body ends too early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The answer is whole by its length: only the content tells.
+    Content,
+    /// Within a chunk.
+    Chunk,
+    /// Before the length that the head tells.
+    Length,
+}
+
+impl Cut {
+    pub fn by_chance(dice: &mut Dice) -> Self {
+        *dice.pick(&[Self::Content, Self::Chunk, Self::Length])
+    }
+
+    /// A page's text as it goes on, cut or not.
+    pub fn of_text(self, mut text: String, dice: &mut Dice) -> String {
+        if self == Self::Content {
+            let kept = usize::try_from(dice.below(text.len() as u64)).unwrap_or(0);
+            text.truncate(text.floor_char_boundary(kept));
         }
+        text
+    }
+
+    /// The answer with a body that ends too early.
+    pub fn response(self, mut body: Bytes, dice: &mut Dice) -> Response {
+        if self == Self::Content {
+            return json(StatusCode::OK, body);
+        }
+        let whole = body.len();
+        body.truncate(usize::try_from(dice.below(whole as u64)).unwrap_or(0));
+        let parts = [Ok(body), Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))];
+        let mut response = json(StatusCode::OK, Body::from_stream(stream::iter(parts)));
+        if self == Self::Length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
+        }
+        response
     }
 }

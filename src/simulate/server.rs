@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::answers;
+use super::answers::{self, Cut};
 use super::ask::{Ask, parse_date};
 use super::auth::Tokens;
 use super::connection::Breaker;
@@ -267,24 +267,25 @@ async fn answer(
         shuffles: strikes(Fault::Shuffled),
         chance,
     };
-    let (builder, id) = (Arc::clone(simulator), stream.to_owned());
+    let mut dice = Dice::new(chance, &[0x7c]);
+    let cut = strikes(Fault::Truncated).then(|| Cut::by_chance(&mut dice));
+    let (builder, id, mut text_dice) = (Arc::clone(simulator), stream.to_owned(), dice.clone());
     let built = tokio::task::spawn_blocking(move || {
-        let (body, rows, total) = builder.page(&id, &ask, faults);
-        (answers::page(body, is_compressed), rows, total)
+        let (text, rows, total) = builder.page(&id, &ask, faults);
+        let text = if let Some(cut) = cut { cut.of_text(text, &mut text_dice) } else { text };
+        (answers::page(text, is_compressed), rows, total)
     });
     let Ok(((body, encoding), rows, total)) = built.await else {
         return answers::error(StatusCode::INTERNAL_SERVER_ERROR, "internal error", 500);
     };
-    let is_truncated = strikes(Fault::Truncated);
-    let mut response = if is_truncated {
-        answers::truncated(body, &mut Dice::new(chance, &[0x7c]))
-    } else {
-        answers::json(StatusCode::OK, body)
+    let mut response = match cut {
+        Some(cut) => cut.response(body, &mut dice),
+        None => answers::json(StatusCode::OK, body),
     };
     if let Some((name, value)) = encoding {
         response.headers_mut().insert(name, value);
     }
-    if is_truncated {
+    if cut.is_some() {
         return simulator.outcome(stream, "truncated", response);
     }
     held(&simulator.record).served(stream, &ask, rows, total);
