@@ -162,7 +162,7 @@ pub struct SpeakingRate {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    pub intent: Option<String>,
+    pub words: Option<String>,
     pub topic: Option<String>,
     pub sentiment: Option<String>,
     pub sentiment_score: Option<Number>,

@@ -64,7 +64,7 @@ pub struct Life {
     pub end: i64,
     pub is_below_threshold: bool,
     listed_from: i64,
-    /// Not listed in `[0, 1)` of these.
+    /// From when to when it is not listed, once it has been.
     gone: Option<(i64, i64)>,
     scored_at: i64,
     changes: [i64; 3],

@@ -84,6 +84,7 @@ pub enum RetryAfter {
 }
 
 /// Options of the simulated vendor.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// Decides every contact and every chance
@@ -188,7 +189,10 @@ pub struct Options {
     /// Answers are never compressed
     #[arg(long)]
     pub no_gzip: bool,
-    /// A fault and its probability, for example http_500=0.1; may be repeated
+    /// A fault and its probability; may be repeated. Of requests: `rate_limited` (also with `_429`, `_403`,
+    /// `_400`, `_200`, `_503`), `http_500`, `http_503`, `reset`, `stall`, `truncated`, `html_200`, `duplicated`,
+    /// `slid`, `shuffled`, `insert_while_paging`. Of records: `late`, `scored_later`, `changed`, `vanished`,
+    /// `drifted`, `malformed`, `repeated_ids`
     #[arg(long = "fault", value_name = "NAME=PROBABILITY")]
     pub faults: Vec<FaultRate>,
 }

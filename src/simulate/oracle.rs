@@ -138,6 +138,11 @@ impl Row {
         self
     }
 
+    /// Of the element at a place that is counted from 0.
+    fn ordinal(self, place: usize) -> Self {
+        self.shown(Some(place + 1))
+    }
+
     fn number(self, value: Option<Number>) -> Self {
         self.shown(value)
     }
@@ -149,10 +154,6 @@ impl Row {
     fn boolean(self, value: Option<bool>) -> Self {
         self.text(value.map(|value| if value { "t" } else { "f" }))
     }
-}
-
-fn ordinal(place: usize) -> Option<usize> {
-    Some(place + 1)
 }
 
 fn agent_key(agent: &Agent) -> [Option<String>; 3] {
@@ -285,7 +286,7 @@ impl Sums {
             let [id, email, name] = &key;
             let row = self
                 .row_of(contact)
-                .shown(ordinal(place))
+                .ordinal(place)
                 .text(id.as_deref())
                 .text(email.as_deref())
                 .text(name.as_deref())
@@ -305,12 +306,8 @@ impl Sums {
         for (place, queue) in contact.queues.iter().enumerate() {
             let key = queue_key(queue);
             let [id, name] = &key;
-            let row = self
-                .row_of(contact)
-                .shown(ordinal(place))
-                .text(id.as_deref())
-                .text(name.as_deref())
-                .boolean(Some(place == 0));
+            let row =
+                self.row_of(contact).ordinal(place).text(id.as_deref()).text(name.as_deref()).boolean(Some(place == 0));
             self.add("contact_queues", &row);
             let latest = self.queues.entry(key).or_insert_with(|| (i64::MIN, queue.clone()));
             if contact.started_at > latest.0 {
@@ -323,7 +320,7 @@ impl Sums {
         self.member("metrics", Row::default().text(metric.id.as_deref()).text(Some(&metric.name)));
         let row = self
             .row_of(contact)
-            .shown(ordinal(place))
+            .ordinal(place)
             .text(metric.id.as_deref())
             .text(Some(&metric.name))
             .number(metric.weight)
@@ -342,9 +339,9 @@ impl Sums {
     fn justification(&mut self, contact: &Contact, metric: usize, kind: &str, place: usize, entry: &Justification) {
         let row = self
             .row_of(contact)
-            .shown(ordinal(metric))
+            .ordinal(metric)
             .text(Some(kind))
-            .shown(ordinal(place))
+            .ordinal(place)
             .text(entry.text.as_deref())
             .text(entry.source_system_value.as_deref())
             .text(entry.agent_mentioned_value.as_deref())
@@ -353,10 +350,10 @@ impl Sums {
         for message in 0..entry.message_ids.len().max(entry.message_times.len()) {
             let row = self
                 .row_of(contact)
-                .shown(ordinal(metric))
+                .ordinal(metric)
                 .text(Some(kind))
-                .shown(ordinal(place))
-                .shown(ordinal(message))
+                .ordinal(place)
+                .ordinal(message)
                 .text(entry.message_ids.get(message).map(String::as_str))
                 .time(entry.message_times.get(message).copied());
             self.add("justification_messages", &row);
@@ -369,7 +366,7 @@ impl Sums {
         let row = self
             .row_of(contact)
             .text(Some(speaker))
-            .shown(ordinal(place))
+            .ordinal(place)
             .text(Some(&label))
             .number(emotion.duration_ms)
             .number(emotion.proportion_pct);
@@ -380,7 +377,7 @@ impl Sums {
         for (place, rate) in contact.speaking_rates.iter().enumerate() {
             let row = self
                 .row_of(contact)
-                .shown(ordinal(place))
+                .ordinal(place)
                 .text(rate.speaker.as_deref())
                 .text(rate.source_id.as_deref())
                 .text(rate.message_id.as_deref())
@@ -398,15 +395,15 @@ impl Sums {
         let emotions = intent.emotions.as_ref().map(|emotions| emotions.join("\u{1e}"));
         let row = self
             .row_of(contact)
-            .shown(ordinal(place))
-            .text(intent.intent.as_deref())
+            .ordinal(place)
+            .text(intent.words.as_deref())
             .text(intent.topic.as_deref())
             .text(intent.sentiment.as_deref())
             .number(intent.sentiment_score)
             .text(emotions.as_deref());
         self.add("generated_intents", &row);
         for (keyword_place, keyword) in intent.keywords.iter().enumerate() {
-            let row = self.row_of(contact).shown(ordinal(place)).shown(ordinal(keyword_place)).text(Some(keyword));
+            let row = self.row_of(contact).ordinal(place).ordinal(keyword_place).text(Some(keyword));
             self.add("generated_intent_keywords", &row);
         }
     }

@@ -457,7 +457,7 @@ impl Record {
         if intents.is_empty() && self.dice.percent(60) {
             return;
         }
-        let are_topics = !intents.is_empty() && intents.iter().all(|intent| intent.intent.is_none());
+        let are_topics = !intents.is_empty() && intents.iter().all(|intent| intent.words.is_none());
         let key = match self.dice.below(10) {
             0 if are_topics => "Topics",
             0 => "Intents",
@@ -469,7 +469,7 @@ impl Record {
                 None if record.dice.percent(50) => record.json_pair("emotions", "null"),
                 None => {}
             }
-            record.text("intent", intent.intent.as_deref());
+            record.text("intent", intent.words.as_deref());
             record.text("topic", intent.topic.as_deref());
             record.texts("keywords", &intent.keywords);
             record.text("Sentiment", intent.sentiment.as_deref());

@@ -163,6 +163,9 @@ impl Simulator {
         let (Some(account), Some(_)) = (text("accountId"), text("orgId")) else {
             return Some(answers::error(StatusCode::BAD_REQUEST, "accountId and orgId are required", 400));
         };
+        if !text("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+            return Some(answers::error(StatusCode::BAD_REQUEST, "Content-Type must be application/json", 400));
+        }
         let is_account = options.account_id.as_deref().is_none_or(|known| known == account);
         let is_valid = held(&self.tokens).accept(options, token, now.timestamp(), leeway);
         (!is_valid || !is_known || !is_account).then(answers::unauthorised)
@@ -314,6 +317,7 @@ fn fault_instead(options: &Options, now: DateTime<Utc>, strikes: &dyn Fn(Fault) 
 }
 
 /// What befalls one page.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, and any may come together")]
 #[derive(Debug, Clone, Copy)]
 struct PageFaults {
     slides: bool,

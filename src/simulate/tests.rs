@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::domain::clock::Clock;
 
+mod faults;
+
 /// Stands still unless told to go on; a sleep moves it.
 #[derive(Debug)]
 struct StoppedClock(Mutex<DateTime<Utc>>);
@@ -324,168 +326,6 @@ async fn the_rate_limit_slides_and_is_told_in_each_disguise() {
 }
 
 #[tokio::test]
-async fn faults_of_requests_answer_as_they_are_named() {
-    let world = World::new(options()).await;
-    for (fault, status) in [
-        (Fault::RateLimited, 429),
-        (Fault::RateLimited429, 429),
-        (Fault::RateLimited403, 403),
-        (Fault::RateLimited400, 400),
-        (Fault::RateLimited503, 503),
-        (Fault::RateLimited200, 200),
-        (Fault::Http500, 500),
-        (Fault::Http503, 503),
-        (Fault::Html200, 200),
-    ] {
-        world.vendor.set_fault(fault, 1.0).expect("a probability");
-        let response = world.send(&ask(0, 1, 10)).await.expect("an answer");
-        assert_eq!(response.status(), status, "{fault}");
-        assert!(!response.text().await.expect("a body").contains("results"), "{fault}");
-        assert_eq!(world.vendor.stats().requests["st-1"][&fault.to_string()], 1);
-        world.vendor.set_fault(fault, 0.0).expect("a probability");
-    }
-    assert_eq!(rows(&world.page(&ask(0, 1, 10)).await).len(), 10);
-}
-
-#[tokio::test]
-async fn a_reset_gives_no_answer_and_the_next_request_does() {
-    let world = World::faulty(&[(Fault::Reset, 1.0)]).await;
-    assert!(world.send(&ask(0, 1, 10)).await.is_err());
-    world.vendor.set_fault(Fault::Reset, 0.0).expect("a probability");
-    assert_eq!(rows(&world.page(&ask(0, 1, 10)).await).len(), 10);
-}
-
-#[tokio::test]
-async fn a_truncated_body_is_never_a_whole_page() {
-    let world = World::faulty(&[(Fault::Truncated, 1.0)]).await;
-    let (mut broken, mut cut) = (0, 0);
-    for _ in 0..30 {
-        let outcome = match world.send(&ask(0, 1, 10)).await {
-            Ok(response) => response.text().await,
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(text) => {
-                cut += 1;
-                assert!(serde_json::from_str::<Value>(&text).is_err());
-            }
-            Err(_) => broken += 1,
-        }
-    }
-    assert!(broken > 5 && cut > 2, "{broken} broken, {cut} cut");
-}
-
-#[tokio::test]
-async fn a_stalled_answer_comes_after_its_time_of_the_clock() {
-    let world = World::faulty(&[(Fault::Stall, 1.0)]).await;
-    let before = world.clock.now();
-    assert_eq!(rows(&world.page(&ask(0, 1, 10)).await).len(), 10);
-    assert_eq!(world.clock.now() - before, TimeDelta::minutes(2));
-}
-
-#[tokio::test]
-async fn pages_can_repeat_slide_shuffle_and_grow() {
-    let plain = World::new(options()).await;
-    let first = ids(&rows(&plain.page(&ask(0, 1, 20)).await));
-    let second = ids(&rows(&plain.page(&ask(20, 2, 20)).await));
-
-    let world = World::faulty(&[(Fault::Duplicated, 1.0)]).await;
-    let page = ids(&rows(&world.page(&ask(0, 1, 20)).await));
-    assert_eq!((page.len(), page.iter().collect::<HashSet<_>>().len()), (21, 20));
-
-    let world = World::faulty(&[(Fault::Slid, 1.0)]).await;
-    let page = ids(&rows(&world.page(&ask(20, 2, 20)).await));
-    assert_eq!((&page[0], &page[1..]), (&first[19], &second[1..]));
-
-    let world = World::faulty(&[(Fault::Shuffled, 1.0)]).await;
-    let page = ids(&rows(&world.page(&ask(0, 1, 20)).await));
-    assert_ne!(page, first);
-    assert_eq!(page.iter().collect::<BTreeSet<_>>(), first.iter().collect::<BTreeSet<_>>());
-
-    let world = World::faulty(&[(Fault::InsertWhilePaging, 1.0)]).await;
-    let page = world.page(&ask(0, 1, 20)).await;
-    assert_eq!((page["totalResults"].as_u64(), ids(&rows(&page))[..19].to_vec()), (Some(299), first[1..].to_vec()));
-    let next = world.page(&ask(20, 2, 20)).await;
-    assert_eq!((next["totalResults"].as_u64(), ids(&rows(&next))), (Some(300), second));
-}
-
-#[tokio::test]
-async fn late_and_vanished_contacts_come_and_go_and_the_oracle_knows() {
-    let world = World::faulty(&[(Fault::Late, 0.3), (Fault::Vanished, 0.3)]).await;
-    let mut counts = Vec::new();
-    for _ in 0..20 {
-        let rows = world.everything().await;
-        assert_eq!(rows.len() as u64, world.expect().tables["contacts"].rows);
-        counts.push(rows.len());
-        world.clock.pass(TimeDelta::hours(12));
-    }
-    assert!(counts.windows(2).any(|pair| pair[0] < pair[1]), "{counts:?}");
-    assert!(counts.windows(2).any(|pair| pair[0] > pair[1]), "{counts:?}");
-}
-
-#[tokio::test]
-async fn scores_come_later_and_contents_change() {
-    let scored = |rows: &[Value]| {
-        let is_number = |row: &&Value| field(row, "Kore Evaluation Score").is_some_and(Value::is_number);
-        rows.iter().filter(is_number).count()
-    };
-    let world = World::faulty(&[(Fault::ScoredLater, 1.0)]).await;
-    let before = scored(&world.everything().await);
-    world.clock.pass(TimeDelta::days(4));
-    let after = scored(&world.everything().await);
-    assert!(before < 100 && after > 220, "{before} then {after}");
-
-    let world = World::faulty(&[(Fault::Changed, 0.5)]).await;
-    let (early, expected_early) = (world.everything().await, world.expect());
-    world.clock.pass(TimeDelta::days(8));
-    let (late, expected_late) = (world.everything().await, world.expect());
-    let changed = early.iter().zip(&late).filter(|(a, b)| a != b).count();
-    assert!((100..200).contains(&changed), "{changed}");
-    assert_eq!(ids(&early), ids(&late));
-    assert_ne!(expected_early.tables["contacts"].checksum, expected_late.tables["contacts"].checksum);
-}
-
-#[tokio::test]
-async fn drifted_records_mean_the_same() {
-    let plain = World::new(options()).await;
-    let drifted = World::faulty(&[(Fault::Drifted, 1.0)]).await;
-    assert_eq!(plain.expect(), drifted.expect());
-    let text = drifted.text(&ask(0, 1, 100)).await;
-    serde_json::from_str::<Value>(&text).expect("JSON all the same");
-    assert!(text.contains("modelVersion") && !plain.text(&ask(0, 1, 100)).await.contains("modelVersion"));
-}
-
-#[tokio::test]
-async fn malformed_records_are_quarantined_or_mended() {
-    let world = World::faulty(&[(Fault::Malformed, 0.5)]).await;
-    let expected = world.expect();
-    assert!((15..60).contains(&expected.quarantined), "{}", expected.quarantined);
-    assert_eq!(expected.tables["contacts"].rows + expected.quarantined, 300);
-    let mut all = String::new();
-    for offset in [0, 100, 200] {
-        all += &world.text(&ask(offset, 1, 100)).await;
-    }
-    for dirt in
-        [":NaN", "1e400", "\\ud800r", "\\u0000", "2026-02-30", "{\"label\"", "99999999999999999999", "\"yesterday\""]
-    {
-        assert!(all.contains(dirt), "{dirt}");
-    }
-}
-
-#[tokio::test]
-async fn a_repeated_id_is_listed_twice_and_held_once() {
-    let world = World::faulty(&[(Fault::RepeatedIds, 0.2)]).await;
-    let rows = world.everything().await;
-    let expected = world.expect();
-    let distinct: HashSet<String> = ids(&rows).into_iter().collect();
-    assert_eq!((distinct.len(), rows.len() as u64), (300, expected.listed));
-    assert_eq!(expected.tables["contacts"].rows, 300);
-    assert!((335..390).contains(&rows.len()), "{}", rows.len());
-    let plain = World::new(options()).await;
-    assert_eq!(plain.expect().tables, expected.tables);
-}
-
-#[tokio::test]
 async fn faults_and_stats_and_the_oracle_are_there_over_http() {
     let world = World::new(options()).await;
     let get = async |path: &str| -> Value {
@@ -514,4 +354,56 @@ async fn faults_and_stats_and_the_oracle_are_there_over_http() {
     assert!((130..170).contains(&half["listed"].as_u64().expect("a count")), "{half}");
     let response = world.client.get(world.vendor.url() + "/elsewhere").send().await.expect("an answer");
     assert_eq!(response.status(), 404);
+}
+
+/// Every key of the vendor's page and of its other editions, and some in other spellings.
+const DOCUMENTED: &str = "src|customConversationId|Conversation ID|Conversation Start Time|Conversation End Time|Language|\
+    Duration|Sentiment|Sentiment Score|Queues|Queue ID|Queue Name|Agents|agentId|Agent ID|Agent Name|\
+    Agent Start Time|Agent Email|Kore Evaluation Score|IsChurnRiskObserved|IsEscalationObserved|\
+    Fatal Errors|Taxonomy Resolution|resolution|Emotions|duration_status|Speaking Rate|speechSpeed|\
+    Sentiment Pattern|start|end|Customer emotions|Agent emotions|emotion|proportion|Metrics|Metric ID|\
+    Metric Name|Metric Weight|Metric Negative Weight|Qualification|isFatalError|Auditor Response|\
+    triggerJustification|justification|Pass Score|IsPassed|message_id|timestamp|sourceSystemValue|\
+    agentMentionedValue|AgentEntity|Evaluation Form Name|Evaluation Form Scoring Type|Sentiment Ratio|\
+    positive|neutral|negative|Generated Intents|Intents|Topics|intent|topic|keywords|Configured_Intents|\
+    topics|topic_name|level|confidence_score|L2_topics|L3_topics|total_topics_identified|nWords|\
+    timeTaken|average|score|source|sourceId|messageId|msg_timestamp|Crutch Word Score|Empathy Score|\
+    Customer talk ratio percentage|Agent talk ratio percentage|Silence percentage|Audit Status|\
+    Audit Date|Auditor Name|Audit Score|custom_fields|agentRecordings|Channel|contactDirection|\
+    is_direction_defaulted|conversationId|conversation_id|metricWeight|agent_name";
+
+#[tokio::test]
+async fn every_documented_field_occurs() {
+    let world = World::new(options()).await;
+    let text: String = world.everything().await.iter().map(Value::to_string).collect();
+    for key in DOCUMENTED.split('|') {
+        assert!(text.contains(&format!("\"{key}\":")), "no {key}");
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_that_filters_by_the_end_shows_rows_that_start_before_the_range() {
+    let options = Options { filter: Filter::End, contacts: 30_000, ..options() };
+    let world = World::new(options).await;
+    let body = json!({"offset": 0, "limit": 100, "include_below_threshold": true,
+        "startDate": "2026-03-22 10:00:00", "endDate": "2026-03-22 10:05:00"});
+    let rows = rows(&world.page(&body).await);
+    let early = starts(&rows).iter().filter(|start| **start < "2026-03-22T10:00:00").count();
+    assert!(rows.len() > 20 && early > 5, "{early} of {}", rows.len());
+    let is_within = |row: &Value| {
+        let end = field(row, "Conversation End Time").and_then(Value::as_str).unwrap_or_default();
+        ("2026-03-22T10:00:00.000Z"..="2026-03-22T10:05:00.000Z").contains(&end)
+    };
+    assert!(rows.iter().all(is_within));
+}
+
+#[tokio::test]
+async fn the_last_page_may_lie_and_bad_arguments_are_refused() {
+    let world = World::new(Options { has_more_lies: true, ..options() }).await;
+    assert_eq!(world.page(&ask(290, 1, 10)).await["hasMore"], true);
+    let beyond = world.page(&ask(300, 1, 10)).await;
+    assert_eq!((rows(&beyond).len(), &beyond["hasMore"], &beyond["totalResults"]), (0, &json!(false), &json!(300)));
+    assert_eq!(world.send(&json!({"offset": 0})).await.expect("an answer").status(), 400);
+    assert_eq!(world.send(&ask(0, 1, 0)).await.expect("an answer").status(), 400);
+    assert_eq!(world.vendor.stats().requests["st-1"], BTreeMap::from([("bad_request".into(), 2), ("ok".into(), 2)]));
 }

@@ -152,7 +152,6 @@ impl Maker<'_> {
         Dice::new(self.key, &[7, part, self.version])
     }
 
-    #[expect(clippy::too_many_lines, reason = "one literal of a struct with every documented field")]
     fn contact(&mut self, id: u64) -> Contact {
         let mut fixed = self.fixed(1);
         let mut versioned = self.versioned(1);
@@ -336,7 +335,7 @@ impl Maker<'_> {
     }
 
     fn entry(&self, dice: &mut Dice) -> Justification {
-        let sentences = dice.length(1, 2);
+        let sentences = dice.length(1, 3);
         let text = (0..sentences).map(|_| *dice.pick(words::SENTENCES)).collect::<Vec<_>>().join(" ");
         if dice.percent(10) {
             return Justification {
@@ -410,7 +409,7 @@ impl Maker<'_> {
                 let keywords = dice.length(0, 4);
                 let emotions = dice.length(0, 2);
                 Intent {
-                    intent: (!are_topics).then(|| words_of.clone()),
+                    words: (!are_topics).then(|| words_of.clone()),
                     topic: (are_topics || dice.percent(10)).then_some(words_of),
                     sentiment: dice.percent(90).then(|| (*dice.pick(words::SENTIMENTS)).to_owned()),
                     sentiment_score: dice.percent(90).then(|| Number::with_places(dice.between(-100, 100), 1)),
