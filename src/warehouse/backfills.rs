@@ -78,7 +78,7 @@ impl Warehouse {
         span: Option<TimeDelta>,
     ) -> Result<i64, WarehouseError> {
         let mut transaction = self.begin().await?;
-        sqlx::query("select from koresync.streams where stream = $1 for update")
+        sqlx::query("select from koresync.streams where stream = $1 for no key update")
             .bind(stream)
             .execute(&mut *transaction)
             .await?;
@@ -135,7 +135,7 @@ impl Warehouse {
         let mut transaction = self.begin().await?;
         let row: Option<(String, DateTime<Utc>, DateTime<Utc>, Option<i64>)> = sqlx::query_as(
             "select stream, from_at, planned_down_to, span_seconds from koresync.backfills \
-             where id = $1 and state = 'running' for update",
+             where id = $1 and state = 'running' for no key update",
         )
         .bind(id)
         .fetch_optional(&mut *transaction)

@@ -1,22 +1,28 @@
 //! How connections are made.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 use super::WarehouseError;
+use super::link::Link;
 
 /// Where the warehouse is and how many connections to hold at the most.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     options: PgConnectOptions,
+    /// `None` for a server behind a Unix socket.
+    link: Option<Arc<Link>>,
     pub connections: u32,
 }
 
 impl ConnectOptions {
+    /// Connects nowhere yet, but must be called within a Tokio runtime.
+    ///
     /// Demands a verified certificate unless the host is this machine or `allow_insecure` is set.
     pub fn new(url: &SecretString, allow_insecure: bool, connections: u32) -> Result<Self, WarehouseError> {
         let options = PgConnectOptions::from_str(url.expose_secret())
@@ -28,7 +34,13 @@ impl ConnectOptions {
             (false, true) => options.ssl_mode(PgSslMode::Prefer),
             (false, false) => options.ssl_mode(PgSslMode::VerifyFull),
         };
-        Ok(Self { options: options.disable_statement_logging(), connections })
+        let options = options.disable_statement_logging();
+        if options.get_socket().is_some() || options.get_host().starts_with('/') {
+            return Ok(Self { options, link: None, connections });
+        }
+        let link = Link::open(options.get_host(), options.get_port()).map_err(sqlx::Error::Io)?;
+        let options = options.socket(link.directory());
+        Ok(Self { options, link: Some(Arc::new(link)), connections })
     }
 
     /// Where it connects to, without the password.
@@ -41,8 +53,17 @@ impl ConnectOptions {
         )
     }
 
-    pub(super) fn options(&self) -> &PgConnectOptions {
-        &self.options
+    /// Why the server could not be reached, if it could not be the last time.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.link.as_ref().and_then(|link| link.failure())
+    }
+
+    /// A connection of its own, outside any pool.
+    pub(super) async fn connect(&self) -> Result<PgConnection, WarehouseError> {
+        match PgConnection::connect_with(&self.options).await {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(self.failure().map_or_else(|| error.into(), WarehouseError::Unreachable)),
+        }
     }
 
     pub(super) fn pool(&self, connections: u32, lease: Duration) -> PgPool {
@@ -52,8 +73,14 @@ impl ConnectOptions {
             .idle_timeout(Duration::from_mins(5))
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // Nobody inherits what a failed task left open.
-                    sqlx::query("rollback").execute(connection).await.map(|_| true)
+                    // Nobody inherits a transaction that a failed task left open. (A bare `rollback`
+                    // would fill the server's log with warnings.)
+                    let is_open: bool =
+                        sqlx::query_scalar("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
+                    if is_open {
+                        sqlx::query("rollback").execute(connection).await?;
+                    }
+                    Ok(true)
                 })
             })
             .connect_lazy_with(self.options.clone())

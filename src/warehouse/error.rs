@@ -22,6 +22,9 @@ pub enum WarehouseError {
     Held(String),
     #[error(transparent)]
     MissingKey(#[from] MissingKey),
+    /// Where the server was looked for and what came.
+    #[error("{0}")]
+    Unreachable(String),
     #[error("stopped")]
     Stopped,
     #[error("cannot pack a payload: {0}")]
@@ -56,6 +59,7 @@ impl WarehouseError {
     /// Unknown failures ask for the operator, by waiting loudly: the daemon never gives up.
     pub fn remedy(&self) -> Remedy {
         match self {
+            Self::Unreachable(_) => Remedy::Wait,
             Self::Fenced | Self::Stopped => Remedy::Drop,
             Self::Url | Self::Schema(_) | Self::Stream(_) | Self::TimeZone { .. } => Remedy::Operator,
             Self::NotFound(_) | Self::Held(_) | Self::MissingKey(_) | Self::Payload(_) => Remedy::Operator,

@@ -53,7 +53,7 @@ pub fn print() -> String {
 
 /// Applies what is missing. Errors with [`SchemaError::Busy`] when another process does just that.
 pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, WarehouseError> {
-    let mut connection = PgConnection::connect_with(options.options()).await?;
+    let mut connection = options.connect().await?;
     check_server(&mut connection).await?;
     // The migrator's own lock waits for ever; this one says that somebody else is at it.
     let is_free: bool = sqlx::query_scalar("select pg_try_advisory_lock(hashtext('koresync migrate'))")
@@ -74,7 +74,7 @@ pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, Warehou
 
 /// What is applied and what is not.
 pub async fn status(options: &ConnectOptions) -> Result<Vec<MigrationState>, WarehouseError> {
-    let mut connection = PgConnection::connect_with(options.options()).await?;
+    let mut connection = options.connect().await?;
     let states = states(&mut connection).await;
     connection.close().await.ok();
     states

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod connect;
 pub mod drift;
 pub mod error;
+mod link;
 pub mod load;
 pub mod migrate;
 pub mod quarantine;
@@ -33,6 +34,7 @@ use load::dimensions::DimensionCache;
 /// The warehouse as one process sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
+    connect: ConnectOptions,
     pool: PgPool,
     /// Renews leases: apart, so that a full pool cannot cost a lease.
     heartbeat: PgPool,
@@ -49,6 +51,7 @@ impl Warehouse {
     /// Opens no connection yet. `time_zone` is that of business days; `lease` bounds every statement.
     pub fn new(options: &ConnectOptions, clock: SharedClock, time_zone: Tz, lease: Duration) -> Self {
         Self {
+            connect: options.clone(),
             pool: options.pool(options.connections, lease),
             heartbeat: options.pool(1, lease),
             clock,
@@ -77,17 +80,26 @@ impl Warehouse {
 
     /// A transaction that neither statement nor idleness can keep open for longer than the lease.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, WarehouseError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.begin().await.map_err(|error| self.explained(error))?;
         bound_transaction(&mut transaction, self.lease).await?;
         Ok(transaction)
     }
 
+    /// A connection that could not be made, with the reason that the pool does not know.
+    fn explained(&self, error: sqlx::Error) -> WarehouseError {
+        match (&error, self.connect.failure()) {
+            (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut, Some(failure)) => WarehouseError::Unreachable(failure),
+            _ => error.into(),
+        }
+    }
+
     /// The database's time, or an accelerated clock's.
     pub async fn now(&self) -> Result<DateTime<Utc>, WarehouseError> {
-        Ok(sqlx::query_scalar("select coalesce($1, clock_timestamp())")
+        sqlx::query_scalar("select coalesce($1, clock_timestamp())")
             .bind(self.clock.database_time())
             .fetch_one(&self.pool)
-            .await?)
+            .await
+            .map_err(|error| self.explained(error))
     }
 
     /// Runs `work` until it stops losing against other transactions (deadlock, serialization, a key

@@ -170,11 +170,12 @@ async fn register(
     stream: &Registration,
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
-    let held: Option<(String, String, DateTime<Utc>)> =
-        sqlx::query_as("select account_id, stream_id, start_at from koresync.streams where stream = $1 for update")
-            .bind(&stream.stream)
-            .fetch_optional(&mut *connection)
-            .await?;
+    let held: Option<(String, String, DateTime<Utc>)> = sqlx::query_as(
+        "select account_id, stream_id, start_at from koresync.streams where stream = $1 for no key update",
+    )
+    .bind(&stream.stream)
+    .fetch_optional(&mut *connection)
+    .await?;
     let start_at = floor_to_second(stream.start_at);
     let Some((account_id, stream_id, held_start)) = held else {
         let frontier = floor_to_second(now - TimeDelta::days(1)).max(start_at);
@@ -281,7 +282,7 @@ pub(super) async fn keep_learned(
 /// committed meanwhile, derives the watermark anew. Two windows that commit at once cannot miss each
 /// other this way.
 pub(super) async fn derive_watermark(connection: &mut PgConnection, stream: &str) -> Result<(), WarehouseError> {
-    sqlx::query("select from koresync.streams where stream = $1 for update")
+    sqlx::query("select from koresync.streams where stream = $1 for no key update")
         .bind(stream)
         .execute(&mut *connection)
         .await?;

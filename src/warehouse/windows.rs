@@ -204,7 +204,7 @@ impl Warehouse {
     ) -> Result<usize, WarehouseError> {
         let mut transaction = self.begin().await?;
         let frontier: DateTime<Utc> =
-            sqlx::query_scalar("select frontier from koresync.streams where stream = $1 for update")
+            sqlx::query_scalar("select frontier from koresync.streams where stream = $1 for no key update")
                 .bind(stream)
                 .fetch_one(&mut *transaction)
                 .await?;

@@ -274,14 +274,15 @@ impl Keys {
         let emails: Vec<_> = seen.iter().map(|s| s.email.as_deref()).collect();
         sqlx::query(
             "insert into kore.agents (agent_id, agent_name, agent_email, first_seen_at, last_seen_at, last_contact_key) \
-             select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[]) \
-             as n (id, name, email, first_at, last_at, last_key) \
+             select n.id, n.name, n.email, n.first_at, n.last_at, n.last_key \
+             from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[]) \
+             with ordinality as n (id, name, email, first_at, last_at, last_key, place) \
              where not exists (select from kore.agents a where coalesce(a.agent_id, '') = coalesce(n.id, '') \
                and case when a.agent_id is null then coalesce(a.agent_email, '') else '' end \
                  = case when n.id is null then coalesce(n.email, '') else '' end \
                and case when a.agent_id is null then coalesce(a.agent_name, '') else '' end \
                  = case when n.id is null then coalesce(n.name, '') else '' end) \
-             on conflict do nothing",
+             order by n.place on conflict do nothing",
         )
         .bind(&ids)
         .bind(&names)
@@ -313,12 +314,13 @@ impl Keys {
         let names: Vec<_> = seen.iter().map(|s| s.name.as_deref()).collect();
         sqlx::query(
             "insert into kore.queues (queue_id, queue_name, first_seen_at, last_seen_at, last_contact_key) \
-             select * from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::uuid[]) \
-             as n (id, name, first_at, last_at, last_key) \
+             select n.id, n.name, n.first_at, n.last_at, n.last_key \
+             from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::uuid[]) \
+             with ordinality as n (id, name, first_at, last_at, last_key, place) \
              where not exists (select from kore.queues q where coalesce(q.queue_id, '') = coalesce(n.id, '') \
                and case when q.queue_id is null then coalesce(q.queue_name, '') else '' end \
                  = case when n.id is null then coalesce(n.name, '') else '' end) \
-             on conflict do nothing",
+             order by n.place on conflict do nothing",
         )
         .bind(&ids)
         .bind(&names)
@@ -358,12 +360,12 @@ impl Keys {
             "insert into kore.topics (parent_topic_key, level, topic_name, l1_name, l2_name, l3_name, topic_path) \
              select n.parent, case when n.l3 is not null then 3 when n.l2 is not null then 2 else 1 end, \
                     coalesce(n.l3, n.l2, n.l1), n.l1, n.l2, n.l3, concat_ws(' > ', n.l1, n.l2, n.l3) \
-             from unnest($1::int[], $2::text[], $3::text[], $4::text[]) as n (parent, l1, l2, l3) \
+             from unnest($1::int[], $2::text[], $3::text[], $4::text[]) with ordinality as n (parent, l1, l2, l3, place) \
              where not exists (select from kore.topics t \
                where t.level = case when n.l3 is not null then 3 when n.l2 is not null then 2 else 1 end \
                and t.l1_name = n.l1 and coalesce(t.l2_name, '') = coalesce(n.l2, '') \
                and coalesce(t.l3_name, '') = coalesce(n.l3, '')) \
-             on conflict do nothing",
+             order by n.place on conflict do nothing",
         )
         .bind(&parents)
         .bind(&l1)
@@ -401,7 +403,7 @@ impl Keys {
                    where n.first_at < a.first_seen_at or (n.last_at, n.last_key) > (a.last_seen_at, a.last_contact_key) \
                       or ((n.last_at, n.last_key) = (a.last_seen_at, a.last_contact_key) \
                           and (a.agent_name is distinct from n.name or a.agent_email is distinct from n.email)) \
-                   order by a.agent_key for update of a) \
+                   order by a.agent_key for no key update of a) \
                  update kore.agents a set first_seen_at = least(a.first_seen_at, n.first_at), \
                    agent_name = case when (n.last_at, n.last_key) >= (a.last_seen_at, a.last_contact_key) then n.name else a.agent_name end, \
                    agent_email = case when (n.last_at, n.last_key) >= (a.last_seen_at, a.last_contact_key) then n.email else a.agent_email end, \
@@ -430,7 +432,7 @@ impl Keys {
                  differing as (select q.queue_key from kore.queues q join n on n.key = q.queue_key \
                    where n.first_at < q.first_seen_at or (n.last_at, n.last_key) > (q.last_seen_at, q.last_contact_key) \
                       or ((n.last_at, n.last_key) = (q.last_seen_at, q.last_contact_key) and q.queue_name is distinct from n.name) \
-                   order by q.queue_key for update of q) \
+                   order by q.queue_key for no key update of q) \
                  update kore.queues q set first_seen_at = least(q.first_seen_at, n.first_at), \
                    queue_name = case when (n.last_at, n.last_key) >= (q.last_seen_at, q.last_contact_key) then n.name else q.queue_name end, \
                    last_contact_key = case when (n.last_at, n.last_key) >= (q.last_seen_at, q.last_contact_key) then n.last_key else q.last_contact_key end, \
@@ -463,7 +465,8 @@ fn note(seen: &mut BTreeMap<String, Seen>, natural: String, new: Seen) {
 }
 
 type Found = Vec<(String, i32)>;
-/// Natural key to its parts, in key order: rows are written in the same order by every transaction.
+/// Natural key to its parts, in key order. Every transaction writes rows in that order (the statements
+/// say so too: a join may shuffle them), since two that wait for each other's new rows deadlock.
 type Parts<const N: usize> = BTreeMap<String, [Option<String>; N]>;
 
 #[derive(Debug, Default)]
@@ -505,10 +508,10 @@ async fn make_forms(connection: &mut PgConnection, wanted: Parts<2>) -> Result<F
     let types: Vec<_> = parts.iter().map(|p| p[1].as_deref()).collect();
     sqlx::query(
         "insert into kore.evaluation_forms (form_name, scoring_type) \
-         select n.name, n.type from unnest($1::text[], $2::text[]) as n (name, type) \
+         select n.name, n.type from unnest($1::text[], $2::text[]) with ordinality as n (name, type, place) \
          where not exists (select from kore.evaluation_forms f where coalesce(f.form_name, '') = coalesce(n.name, '') \
            and coalesce(f.scoring_type, '') = coalesce(n.type, '')) \
-         on conflict do nothing",
+         order by n.place on conflict do nothing",
     )
     .bind(&names)
     .bind(&types)
@@ -532,10 +535,10 @@ async fn make_metrics(connection: &mut PgConnection, wanted: Parts<2>) -> Result
     let names: Vec<_> = parts.iter().map(|p| p[1].as_deref()).collect();
     sqlx::query(
         "insert into kore.metrics (metric_id, metric_name) \
-         select n.id, n.name from unnest($1::text[], $2::text[]) as n (id, name) \
+         select n.id, n.name from unnest($1::text[], $2::text[]) with ordinality as n (id, name, place) \
          where not exists (select from kore.metrics m where coalesce(m.metric_id, '') = coalesce(n.id, '') \
            and coalesce(m.metric_name, '') = coalesce(n.name, '')) \
-         on conflict do nothing",
+         order by n.place on conflict do nothing",
     )
     .bind(&ids)
     .bind(&names)
@@ -559,9 +562,9 @@ async fn make_emotions(
 ) -> Result<Found, sqlx::Error> {
     let naturals: Vec<String> = wanted.into_iter().collect();
     sqlx::query(
-        "insert into kore.emotions (emotion) select n.emotion from unnest($1::text[]) as n (emotion) \
+        "insert into kore.emotions (emotion) select n.emotion from unnest($1::text[]) with ordinality as n (emotion, place) \
          where not exists (select from kore.emotions e where e.emotion = n.emotion) \
-         on conflict do nothing",
+         order by n.place on conflict do nothing",
     )
     .bind(&naturals)
     .execute(&mut *connection)

@@ -1,0 +1,212 @@
+//! A simulated vendor, a database and the engine between them, on one clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use koresync::api;
+use koresync::domain::clock::{ScaledClock, SharedClock};
+use koresync::simulate::{self, Expectation, TableSum};
+use koresync::sync::{self, Engine, Mode, Outcome};
+use koresync::warehouse::budget::AccountBudget;
+use koresync::warehouse::streams::Registration;
+use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use super::postgres::TestDatabase;
+
+pub const STREAM: &str = "support";
+pub const STREAM_ID: &str = "st-1";
+pub const ACCOUNT_ID: &str = "acc-1";
+const CLIENT_ID: &str = "cs-1";
+const CLIENT_SECRET: &str = "a secret of the tests, long enough for HS256";
+
+/// Contacts of a mirror test: few, unless `KORESYNC_TEST_CONTACTS` asks for more.
+pub fn contacts() -> u64 {
+    std::env::var("KORESYNC_TEST_CONTACTS").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
+}
+
+/// The end of the simulated history.
+pub fn end() -> DateTime<Utc> {
+    "2026-03-31T00:00:00Z".parse().expect("a time")
+}
+
+/// A still population that ended an hour ago.
+pub fn population() -> simulate::Options {
+    simulate::Options {
+        contacts: contacts(),
+        days: 10,
+        end: Some(end()),
+        still: true,
+        client_id: Some(CLIENT_ID.to_owned()),
+        client_secret: Some(CLIENT_SECRET.to_owned()),
+        requests_per_minute: 0,
+        ..simulate::Options::default()
+    }
+}
+
+/// How the mirror is configured; the defaults suit a test.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub page_size: u32,
+    pub requests_per_minute: f64,
+    pub time_scale: f64,
+    pub max_window_bytes: usize,
+    pub history: TimeDelta,
+    pub give_up: Duration,
+    pub below_in: api::Placement,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            page_size: 100,
+            requests_per_minute: 600_000.0,
+            time_scale: 100.0,
+            max_window_bytes: 16 << 20,
+            history: TimeDelta::days(10),
+            give_up: Duration::from_secs(6 * 3_600),
+            below_in: api::Placement::Body,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Mirror {
+    pub database: TestDatabase,
+    pub vendor: simulate::Running,
+    pub clock: SharedClock,
+    pub settings: Settings,
+}
+
+impl Mirror {
+    /// Everything in place, nothing read yet.
+    pub async fn start(population: simulate::Options, settings: Settings) -> Self {
+        let origin = population.end.unwrap_or_else(end) + TimeDelta::hours(1);
+        let clock: SharedClock = Arc::new(ScaledClock::new(origin, settings.time_scale));
+        let database = TestDatabase::create().await;
+        migrate::up(&connect(database.url())).await.expect("a schema");
+        let vendor = simulate::start(population, Arc::clone(&clock)).await.expect("a simulated vendor");
+        Self { database, vendor, clock, settings }
+    }
+
+    pub fn warehouse(&self) -> Warehouse {
+        let lease = Duration::from_secs(3_600);
+        Warehouse::new(&connect(self.database.url()), Arc::clone(&self.clock), chrono_tz::UTC, lease)
+    }
+
+    /// An engine on this mirror, its stream registered.
+    pub async fn engine(&self, stop: CancellationToken) -> Engine {
+        let warehouse = self.warehouse();
+        warehouse.settle_time_zone().await.expect("the zone of the first start");
+        let registration = Registration {
+            stream: STREAM.to_owned(),
+            account_id: ACCOUNT_ID.to_owned(),
+            stream_id: STREAM_ID.to_owned(),
+            start_at: end() - self.settings.history,
+            first_span: TimeDelta::hours(1),
+        };
+        warehouse.register_streams(&[registration]).await.expect("a stream");
+        let source = self.source(&warehouse, stop.clone()).await;
+        let options = sync::Options {
+            workers: 4,
+            fetches: 6,
+            max_window_bytes: self.settings.max_window_bytes,
+            poll_interval: Duration::from_secs(60),
+            settle: Duration::from_secs(900),
+            first_span: TimeDelta::hours(1),
+            give_up: self.settings.give_up,
+            lease: Duration::from_secs(3_600),
+        };
+        Engine::new(warehouse, options, vec![source], format!("test-{}", uuid::Uuid::new_v4()), stop)
+    }
+
+    async fn source(&self, warehouse: &Warehouse, stop: CancellationToken) -> sync::Source {
+        let endpoint = api::Endpoint {
+            stream: STREAM.to_owned(),
+            base_url: self.vendor.url().parse().expect("a base URL"),
+            path_prefix: "/qualityai".to_owned(),
+            stream_id: STREAM_ID.to_owned(),
+            account_id: ACCOUNT_ID.to_owned(),
+            org_id: "o-1".to_owned(),
+            date_format: "%Y-%m-%d %H:%M:%S".parse().expect("a date format"),
+            include_below_threshold: Some(true),
+            include_below_threshold_in: self.settings.below_in,
+            max_body_bytes: 64 << 20,
+            timeouts: api::Timeouts {
+                connect: Duration::from_secs(5),
+                read: Duration::from_secs(2),
+                total: Duration::from_secs(20),
+            },
+            user_agent: "koresync-test".to_owned(),
+        };
+        let credentials = api::Credentials::ClientSecret {
+            client_id: CLIENT_ID.to_owned(),
+            secret: api::SecretSource::inline(CLIENT_SECRET),
+        };
+        let retry = api::RetryPolicy { give_up: Duration::from_secs(3_600), ..api::RetryPolicy::default() };
+        let client = api::Client::new(endpoint, credentials, Arc::clone(&self.clock), retry, 7)
+            .expect("a client")
+            .stopped_by(stop.clone());
+        let budget = AccountBudget::open(warehouse, ACCOUNT_ID, self.settings.requests_per_minute, stop)
+            .await
+            .expect("the account's budget");
+        sync::Source {
+            stream: STREAM.to_owned(),
+            client,
+            budget: Arc::new(budget),
+            page_size: self.settings.page_size,
+            paging: None,
+            include_below_threshold: true,
+            poll_interval: Duration::from_secs(60),
+        }
+    }
+
+    /// `run --once`.
+    pub async fn run_once(&self) -> Outcome {
+        self.engine(CancellationToken::new()).await.run(Mode::Once).await.expect("an engine that lives")
+    }
+
+    pub fn expectation(&self) -> Expectation {
+        self.vendor.expect(STREAM_ID, STREAM, None, None, None, true)
+    }
+
+    /// Panics, naming the tables, unless the warehouse holds what a perfect mirror holds.
+    pub async fn assert_equal(&self) {
+        let expected = self.expectation();
+        let held = self.held().await;
+        let differing: Vec<String> = expected
+            .tables
+            .iter()
+            .filter(|(table, sum)| held.iter().find(|(name, _)| name == *table).map(|(_, held)| held) != Some(sum))
+            .map(|(table, sum)| format!("{table}: {sum:?} expected, {:?} held", held.iter().find(|(n, _)| n == table)))
+            .collect();
+        assert!(differing.is_empty(), "the warehouse differs from the vendor:\n{}", differing.join("\n"));
+        let quarantined: i64 = sqlx::query_scalar("select count(*) from koresync.quarantined_records")
+            .fetch_one(&self.database.pool().await)
+            .await
+            .expect("a count");
+        assert_eq!(quarantined.cast_unsigned(), expected.quarantined, "records in quarantine");
+    }
+
+    pub async fn held(&self) -> Vec<(String, TableSum)> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(simulate::CHECKSUMS_SQL)
+            .bind(STREAM)
+            .fetch_all(&self.database.pool().await)
+            .await
+            .expect("checksums");
+        rows.into_iter()
+            .map(|(table, rows, checksum)| (table, TableSum { rows: rows.cast_unsigned(), checksum }))
+            .collect()
+    }
+
+    /// One number from the database.
+    pub async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.database.pool().await).await.expect("a number")
+    }
+}
+
+pub fn connect(url: &str) -> ConnectOptions {
+    ConnectOptions::new(&SecretString::from(url), false, 8).expect("a database URL")
+}
