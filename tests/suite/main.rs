@@ -1,4 +1,5 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
+mod commands;
 mod private_postgres;
 mod support;
