@@ -93,13 +93,11 @@ impl ConnectOptions {
 
     async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
         let connecting = PgConnection::connect_with(self.options());
-        match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(connected) => Ok(connected?),
-            Err(_) => {
-                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection within 5 s");
-                Err(sqlx::Error::Io(error).into())
-            }
-        }
+        let Ok(connected) = tokio::time::timeout(PATIENCE, connecting).await else {
+            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection within 5 s");
+            return Err(sqlx::Error::Io(error).into());
+        };
+        Ok(connected?)
     }
 }
 
