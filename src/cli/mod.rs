@@ -11,6 +11,7 @@ pub mod exit;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod man;
+pub mod metering;
 pub mod migrate;
 pub mod moment;
 pub mod output;
@@ -56,6 +57,7 @@ pub enum Command {
     Run(run::RunArgs),
     Backfill(backfill::BackfillArgs),
     Status(status::StatusArgs),
+    Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
     Quarantine(quarantine::QuarantineArgs),
     /// Make, check and show the configuration
@@ -74,6 +76,7 @@ impl Command {
             Self::Run(args) => Box::pin(run::execute(args, context)).await,
             Self::Backfill(args) => Box::pin(backfill::execute(args, context)).await,
             Self::Status(args) => Box::pin(status::execute(args, context)).await,
+            Self::Check(args) => Box::pin(check::execute(args, context)).await,
             Self::Migrate(args) => Box::pin(migrate::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
             Self::Config(args) => config::execute(args, context),

@@ -22,6 +22,11 @@ use crate::warehouse::Warehouse;
 /// Between two beats that the service manager's watchdog is fed by.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
+/// Of the row in `koresync.runs`.
+const TOUCH_EVERY: Duration = Duration::from_secs(30);
+/// From the stop; well within the deadline of the whole process.
+const CLOSE_AFTER: Duration = Duration::from_secs(5);
+
 /// Mirror every configured stream until told to stop.
 ///
 /// SIGTERM or SIGINT finishes what is under way and exits 0; a second one stops at once. Exit 77 when
@@ -97,12 +102,12 @@ async fn serve(
     let owner = session::owner();
     let engine = engine(&settings, &warehouse, &owner, &stop).await?;
     let run = warehouse.begin_run(&owner, "run").await?;
-    let upkeep = Upkeep::new(warehouse.clone(), readiness, run, settings, Box::new(engine.database_check()));
+    let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, Box::new(engine.database_check()));
     upkeep.refresh().await;
     notify::ready("mirroring");
-    life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop));
-    let outcome = Box::pin(engine.run(Mode::Forever)).await;
-    close(&warehouse, run, &outcome).await;
+    life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop.clone()));
+    let outcome = attended(&warehouse, run, &stop, ended(&warehouse, run, engine.run(Mode::Forever))).await;
+    warehouse.close().await;
     match outcome? {
         Outcome::Done => Ok(()),
         Outcome::Partly(why) => Err(Ended::new(Exit::Partly, why).into()),
@@ -124,8 +129,8 @@ async fn once(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyho
             let owner = session::owner();
             let engine = engine(&settings, &warehouse, &owner, &stop).await?;
             let run = warehouse.begin_run(&owner, "run --once").await?;
-            let outcome = kept_alive(&warehouse, run, engine.run(Mode::Once)).await;
-            close(&warehouse, run, &outcome).await;
+            let outcome = attended(&warehouse, run, &stop, ended(&warehouse, run, engine.run(Mode::Once))).await;
+            warehouse.close().await;
             outcome
         }
     };
@@ -159,39 +164,63 @@ async fn engine(
     Ok(Engine::new(warehouse.clone(), options, sources, owner.to_owned(), stop.clone()))
 }
 
-/// Notes every half minute, while `work` goes on, that the run lives.
-pub(super) async fn kept_alive<T>(warehouse: &Warehouse, run: i64, work: impl Future<Output = T> + Send) -> T {
+/// While `work` goes on: notes every half minute that the run lives, and after a stop ends its waiting
+/// for a database that is away. Transactions that are under way are finished either way.
+pub(super) async fn attended<T>(
+    warehouse: &Warehouse,
+    run: i64,
+    stop: &CancellationToken,
+    work: impl Future<Output = T> + Send,
+) -> T {
     let over = CancellationToken::new();
     let touching = tokio::spawn({
         let (warehouse, over) = (warehouse.clone(), over.clone());
         async move {
-            let pause = || tokio::time::sleep(super::upkeep::TOUCH_EVERY);
-            while over.run_until_cancelled(pause()).await.is_some() {
+            while over.run_until_cancelled(tokio::time::sleep(TOUCH_EVERY)).await.is_some() {
                 if let Err(error) = warehouse.touch_run(run).await {
                     tracing::debug!(%error, "The run could not be noted as alive.");
                 }
             }
         }
     });
+    let closing = tokio::spawn({
+        let (warehouse, over, stop) = (warehouse.clone(), over.clone(), stop.clone());
+        async move {
+            let patience = async {
+                stop.cancelled().await;
+                tokio::time::sleep(CLOSE_AFTER).await;
+            };
+            if over.run_until_cancelled(patience).await.is_some() {
+                tracing::warn!("The work does not end; connections that are waited for are given up.");
+                warehouse.close().await;
+            }
+        }
+    });
     let value = Box::pin(work).await;
     over.cancel();
-    touching.await.ok();
+    // Both end by themselves, and neither is worth waiting for.
+    drop((touching, closing));
     value
 }
 
-/// Ends the run and every connection, so that nothing stays open at the server.
-pub(super) async fn close(warehouse: &Warehouse, run: i64, outcome: &anyhow::Result<Outcome>) {
-    let word = match outcome {
+/// Notes how `work` ended.
+pub(super) async fn ended(
+    warehouse: &Warehouse,
+    run: i64,
+    work: impl Future<Output = anyhow::Result<Outcome>> + Send,
+) -> anyhow::Result<Outcome> {
+    let outcome = Box::pin(work).await;
+    let told = match &outcome {
         Ok(Outcome::Done) => "done",
         Ok(Outcome::Partly(_)) => "partly done",
         Ok(Outcome::OutOfReach(_)) => "out of reach",
         Ok(Outcome::Refused(_)) => "refused",
         Err(_) => "failed",
     };
-    if let Err(error) = warehouse.end_run(run, word).await {
+    if let Err(error) = warehouse.end_run(run, told).await {
         tracing::debug!(%error, "The end of the run could not be noted.");
     }
-    warehouse.close().await;
+    outcome
 }
 
 /// While this beats, the runtime gets round to its tasks.
