@@ -1,15 +1,32 @@
 //! `koresync backfill`
 
+mod estimate;
+mod follow;
+
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
-use super::moment;
+use super::progress::coarse;
+use super::status::{BackfillReport, time};
+use super::table::{Align, Table};
+use super::{Context, Ended, Exit, moment, output, session};
+use crate::config::{Settings, StreamSettings};
+use crate::domain::Window;
+use crate::domain::window::floor_to_second;
+use crate::warehouse::Warehouse;
+use crate::warehouse::backfills::{Backfill, Verb};
+
+/// The first year of the warehouse's calendar.
+const FIRST_YEAR: i32 = 2000;
 
 /// Fetch a range of history, and follow it until it is there.
 ///
-/// Killed and started again with the same range, it goes on where it was.
+/// Killed and started again with the same range, it goes on where it was. A daemon that runs meanwhile
+/// shares the work. Exit 3 when windows stayed unverified or it was cancelled or stopped, 75 when
+/// another process follows it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct BackfillArgs {
@@ -61,4 +78,203 @@ pub struct FileArgs {
     /// File it and leave the work to the daemon
     #[arg(long)]
     pub detach: bool,
+}
+
+pub async fn execute(args: BackfillArgs, context: &Context) -> Result<Exit, anyhow::Error> {
+    let settings = context.settings()?;
+    match args.command {
+        None => Box::pin(file(args.file, settings, context)).await,
+        Some(command) => {
+            let warehouse = session::open(&settings, &context.clock).await?;
+            let exit = steer(command, &warehouse, context.global.json).await?;
+            warehouse.close().await;
+            Ok(exit)
+        }
+    }
+}
+
+async fn steer(command: BackfillCommand, warehouse: &Warehouse, is_json: bool) -> Result<Exit, anyhow::Error> {
+    let (id, verb) = match command {
+        BackfillCommand::List => {
+            let all: Vec<_> = warehouse.backfills().await?.into_iter().map(BackfillReport::from).collect();
+            if is_json {
+                output::json(&all)?
+            } else {
+                output::data(&table(&all).render())?
+            }
+            return Ok(Exit::Done);
+        }
+        BackfillCommand::Show(which) => {
+            let backfill = warehouse.backfill(which.id).await?;
+            if is_json {
+                output::json(&BackfillReport::from(backfill))?
+            } else {
+                output::data(&in_full(&backfill))?
+            }
+            return Ok(Exit::Done);
+        }
+        BackfillCommand::Pause(which) => (which.id, Verb::Pause),
+        BackfillCommand::Resume(which) => (which.id, Verb::Resume),
+        BackfillCommand::Cancel(which) => (which.id, Verb::Cancel),
+        BackfillCommand::Retry(which) => (which.id, Verb::Retry),
+    };
+    let backfill = warehouse.steer_backfill(id, verb).await?;
+    output::say(&format!("backfill {id} is {}", backfill.state));
+    if is_json {
+        output::json(&BackfillReport::from(backfill))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What is to be read: a configured stream and a range that is settled by now.
+#[derive(Debug)]
+struct Order {
+    stream: StreamSettings,
+    range: Window,
+    /// Whether the end asked for lay in the future, so that the range ends where data is settled.
+    is_clipped: bool,
+    span: Option<TimeDelta>,
+}
+
+impl Order {
+    fn read(args: &FileArgs, settings: &Settings, now: DateTime<Utc>) -> Result<Self, Ended> {
+        let usage = |message: String| Ended::new(Exit::Usage, message);
+        let (Some(name), Some(from), Some(to)) = (&args.stream, args.from, args.to) else {
+            return Err(usage("name --stream, --from and --to".into()));
+        };
+        let Some(stream) = settings.streams.get(name) else {
+            let known: Vec<_> = settings.streams.keys().map(String::as_str).collect();
+            return Err(usage(format!("no stream {name} is configured; there are: {}", known.join(", "))));
+        };
+        if from >= to {
+            return Err(usage(format!("--from {} is not before --to {}", time(from), time(to))));
+        }
+        if from.year() < FIRST_YEAR {
+            return Err(usage(format!("--from {} is before {FIRST_YEAR}, where the calendar begins", time(from))));
+        }
+        let settled = floor_to_second(now - settings.sync.settle);
+        let Some(range) = Window::new(from, to.min(settled)) else {
+            return Err(usage(format!("nothing after {} is settled yet (sync.settle)", time(settled))));
+        };
+        let span = args.window.and_then(|span| TimeDelta::from_std(span).ok());
+        Ok(Self { stream: stream.clone(), range, is_clipped: to > settled, span })
+    }
+}
+
+async fn file(args: FileArgs, settings: Settings, context: &Context) -> Result<Exit, anyhow::Error> {
+    settings.require_streams()?;
+    settings.check_secrets()?;
+    let order = Order::read(&args, &settings, context.clock.now())?;
+    if order.is_clipped {
+        output::say(&format!("nothing after {} is settled yet: the range ends there", time(order.range.to)));
+    }
+    if args.dry_run {
+        Box::pin(estimate::execute(&order, &settings, context)).await
+    } else {
+        Box::pin(follow::execute(order, args.detach, settings, context)).await
+    }
+}
+
+pub(super) fn table(backfills: &[BackfillReport]) -> Table {
+    let mut table = Table::new([
+        ("backfill", Align::Right),
+        ("stream", Align::Left),
+        ("state", Align::Left),
+        ("from", Align::Left),
+        ("to", Align::Left),
+        ("done", Align::Right),
+        ("contacts", Align::Right),
+        ("unverified", Align::Right),
+        ("requests", Align::Right),
+        ("filed by", Align::Left),
+    ]);
+    for BackfillReport { backfill, progress } in backfills {
+        table.row([
+            backfill.id.to_string(),
+            backfill.stream.clone(),
+            backfill.state.clone(),
+            time(backfill.from_at),
+            time(backfill.to_at),
+            format!("{:.1} %", progress * 100.0),
+            backfill.contacts.to_string(),
+            backfill.windows_unverified.to_string(),
+            backfill.requests.to_string(),
+            backfill.origin.clone(),
+        ]);
+    }
+    table
+}
+
+fn in_full(backfill: &Backfill) -> String {
+    let span = backfill.span_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let lines = [
+        ("backfill", backfill.id.to_string()),
+        ("stream", backfill.stream.clone()),
+        ("state", backfill.state.clone()),
+        ("range", format!("{} to {}", time(backfill.from_at), time(backfill.to_at))),
+        ("done", format!("{:.1} %", backfill.progress() * 100.0)),
+        ("planned down to", time(backfill.planned_down_to)),
+        ("window", span.map_or_else(|| "sizes itself".to_owned(), coarse)),
+        ("windows verified", backfill.windows_verified.to_string()),
+        ("windows unverified", backfill.windows_unverified.to_string()),
+        ("windows planned", backfill.windows_planned.to_string()),
+        ("contacts", backfill.contacts.to_string()),
+        ("inserted", backfill.inserted.to_string()),
+        ("changed", backfill.changed.to_string()),
+        ("unchanged", backfill.unchanged.to_string()),
+        ("quarantined", backfill.quarantined.to_string()),
+        ("requests", backfill.requests.to_string()),
+        ("filed by", backfill.origin.clone()),
+        ("filed at", time(backfill.created_at)),
+        ("finished at", backfill.finished_at.map_or_else(|| "-".to_owned(), time)),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<20}{value}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Loader;
+
+    fn order(from: &str, to: &str, stream: &str) -> Result<Order, Ended> {
+        let text = "[api]\naccount_id = \"a\"\norg_id = \"o\"\ntoken = \"t\"\n[sync]\nsettle = \"1h\"\n\
+                    [streams.support]\nstream_id = \"st-1\"\nstart = \"2026-01-01T00:00:00Z\"\n";
+        let settings = Loader::default().load_text("t", text).expect("settings");
+        let at = |text| moment::parse(text).expect("a time");
+        let args = FileArgs {
+            stream: Some(stream.to_owned()),
+            from: Some(at(from)),
+            to: Some(at(to)),
+            window: None,
+            dry_run: false,
+            detach: false,
+        };
+        Order::read(&args, &settings, at("2026-03-01T12:00:00Z"))
+    }
+
+    #[test]
+    fn a_range_ends_where_data_is_settled() {
+        let whole = order("2026-01-01", "2026-03-01T11:00:00Z", "support").expect("an order");
+        assert!(!whole.is_clipped);
+        let clipped = order("2026-01-01", "2026-03-01T11:00:01Z", "support").expect("an order");
+        assert!(clipped.is_clipped);
+        assert_eq!(clipped.range, whole.range);
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_carried_out_is_a_fault_of_usage() {
+        for (from, to, stream) in [
+            ("2026-01-02", "2026-01-01", "support"),
+            ("2026-01-01", "2026-01-01", "support"),
+            ("1999-12-31T23:59:59Z", "2026-01-01", "support"),
+            ("2026-03-01T11:00:00Z", "2026-03-02", "support"),
+            ("2026-01-01", "2026-01-02", "sales"),
+        ] {
+            assert_eq!(order(from, to, stream).expect_err("refused").exit, Exit::Usage, "{from} {to} {stream}");
+        }
+    }
 }

@@ -139,6 +139,22 @@ impl Lifecycle {
         self.tasks.spawn(task);
     }
 
+    /// Carries one piece of work to its end. After a stop it is waited for as tasks are: until the second
+    /// signal or the deadline, and what is left then is left as it is.
+    pub async fn complete<T, F>(&self, work: F) -> Result<T, anyhow::Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, anyhow::Error>> + Send + 'static,
+    {
+        let task = tokio::spawn(work);
+        match self.halted.run_until_cancelled(task).await {
+            Some(Ok(ended)) => ended,
+            // The panic hook has told the message.
+            Some(Err(_)) => Err(anyhow::anyhow!("the work panicked")),
+            None => Err(Ended::new(Exit::Partly, "stopped before everything was finished").into()),
+        }
+    }
+
     /// Waits for the stop, then for the tasks, at most until the second signal or the deadline.
     pub async fn wait(self) -> Ending {
         self.stopping.cancelled().await;

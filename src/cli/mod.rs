@@ -17,8 +17,10 @@ pub mod output;
 pub mod progress;
 pub mod quarantine;
 pub mod run;
+pub mod session;
 pub mod status;
 pub mod table;
+pub mod upkeep;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -51,6 +53,11 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 partly done, 69 API or database out of 
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Run(run::RunArgs),
+    Backfill(backfill::BackfillArgs),
+    Status(status::StatusArgs),
+    Migrate(migrate::MigrateArgs),
+    Quarantine(quarantine::QuarantineArgs),
     /// Make, check and show the configuration
     Config(config::ConfigArgs),
     /// Ask the running daemon whether it is ready, for container health
@@ -64,6 +71,11 @@ pub enum Command {
 impl Command {
     async fn execute(self, context: &Context) -> Result<Exit, anyhow::Error> {
         match self {
+            Self::Run(args) => Box::pin(run::execute(args, context)).await,
+            Self::Backfill(args) => Box::pin(backfill::execute(args, context)).await,
+            Self::Status(args) => Box::pin(status::execute(args, context)).await,
+            Self::Migrate(args) => Box::pin(migrate::execute(args, context)).await,
+            Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
             Self::Config(args) => config::execute(args, context),
             Self::Healthcheck(args) => healthcheck::execute(args, context).await,
             Self::Completions(args) => completions::execute(&args),

@@ -141,7 +141,7 @@ impl Pace {
 }
 
 /// In its largest two units: an ETA is a guess.
-fn coarse(span: Duration) -> String {
+pub fn coarse(span: Duration) -> String {
     let seconds = span.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

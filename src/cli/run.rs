@@ -1,16 +1,202 @@
 //! `koresync run`
 
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::lifecycle::Lifecycle;
+use super::session::{self, Patience};
+use super::upkeep::{CHECKS, Upkeep};
+use super::{Context, Ended, Exit, output};
+use crate::config::Settings;
+use crate::domain::clock::SharedClock;
+use crate::server::notify::{self, Heartbeat};
+use crate::server::{self, Readiness};
+use crate::sync::{Engine, Mode, Outcome};
+use crate::telemetry::{logs, metrics};
+use crate::warehouse::Warehouse;
+
+/// Between two beats that the service manager's watchdog is fed by.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// Mirror every configured stream until told to stop.
 ///
-/// SIGTERM or SIGINT finishes what is under way and exits 0; a second one stops at once.
+/// SIGTERM or SIGINT finishes what is under way and exits 0; a second one stops at once. Exit 77 when
+/// every stream is refused, 78 for a configuration that cannot be used, 1 when the schema is missing,
+/// behind, or asks for a newer program.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Work until every stream is up to date and its rechecks and backfills are done, then exit
     ///
-    /// Database and API errors are retried for `sync.give_up`. Exit 3 when some streams failed or
-    /// windows stayed unverified, 69 or 77 when all did.
+    /// Database and API errors are retried for `sync.give_up`. Exit 3 when some streams failed,
+    /// windows stayed unverified or it was told to stop, 69 or 77 when all failed.
     #[arg(long)]
     pub once: bool,
+}
+
+pub async fn execute(args: RunArgs, context: &Context) -> Result<Exit, anyhow::Error> {
+    let settings = context.settings()?;
+    logs::install(&settings.log)?;
+    settings.require_streams()?;
+    settings.check_secrets()?;
+    let settings = Arc::new(settings);
+    if args.once {
+        Box::pin(once(settings, Arc::clone(&context.clock))).await
+    } else {
+        Box::pin(daemon(settings, Arc::clone(&context.clock))).await
+    }
+}
+
+async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyhow::Error> {
+    let life = Lifecycle::start()?;
+    let stop = life.stopping();
+    let readiness = Readiness::awaiting(CHECKS);
+    let listen = settings.server.listen;
+    let bound = server::bind(listen, readiness.clone(), metrics::install()?).await.map_err(|error| {
+        Ended::new(Exit::Configuration, format!("cannot listen at server.listen = \"{listen}\": {error}"))
+    })?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %bound.address, "koresync starts.");
+    life.spawn_critical("the HTTP server", {
+        let stop = stop.clone();
+        async move {
+            bound.run(stop).await;
+            Ok(())
+        }
+    });
+    life.spawn({
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            notify::stopping();
+        }
+    });
+    let heartbeat = Heartbeat::default();
+    life.spawn(notify::watchdog(heartbeat.clone(), stop.clone()));
+    life.spawn(beat(heartbeat, stop.clone()));
+    life.spawn_critical("the engine", Box::pin(serve(settings, clock, readiness, life.clone())));
+    let ending = life.wait().await;
+    tracing::info!("koresync stops.");
+    ending.into_exit()
+}
+
+/// Everything that needs the database, from the wait for it to the last connection closed.
+async fn serve(
+    settings: Arc<Settings>,
+    clock: SharedClock,
+    readiness: Readiness,
+    life: Lifecycle,
+) -> Result<(), anyhow::Error> {
+    let stop = life.stopping();
+    let Some(warehouse) = session::prepare(&settings, &clock, Patience::Endless, &stop).await? else {
+        return Ok(());
+    };
+    readiness.pass("schema");
+    let owner = session::owner();
+    let engine = engine(&settings, &warehouse, &owner, &stop).await?;
+    let run = warehouse.begin_run(&owner, "run").await?;
+    let upkeep = Upkeep::new(warehouse.clone(), readiness, run, settings, Box::new(engine.database_check()));
+    upkeep.refresh().await;
+    notify::ready("mirroring");
+    life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop));
+    let outcome = Box::pin(engine.run(Mode::Forever)).await;
+    close(&warehouse, run, &outcome).await;
+    match outcome? {
+        Outcome::Done => Ok(()),
+        Outcome::Partly(why) => Err(Ended::new(Exit::Partly, why).into()),
+        Outcome::OutOfReach(why) => Err(Ended::new(Exit::OutOfReach, why).into()),
+        Outcome::Refused(why) => Err(Ended::new(Exit::Refused, format!("nothing is left to mirror: {why}")).into()),
+    }
+}
+
+async fn once(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyhow::Error> {
+    let life = Lifecycle::start()?;
+    let stop = life.stopping();
+    let work = {
+        let stop = stop.clone();
+        async move {
+            let patience = Patience::Until(settings.sync.give_up);
+            let Some(warehouse) = session::prepare(&settings, &clock, patience, &stop).await? else {
+                return Ok(Outcome::Done);
+            };
+            let owner = session::owner();
+            let engine = engine(&settings, &warehouse, &owner, &stop).await?;
+            let run = warehouse.begin_run(&owner, "run --once").await?;
+            let outcome = kept_alive(&warehouse, run, engine.run(Mode::Once)).await;
+            close(&warehouse, run, &outcome).await;
+            outcome
+        }
+    };
+    let outcome = life.complete(Box::pin(work)).await?;
+    exit_of(outcome, stop.is_cancelled())
+}
+
+/// How work that was to come to an end came to it.
+pub(super) fn exit_of(outcome: Outcome, was_stopped: bool) -> Result<Exit, anyhow::Error> {
+    match outcome {
+        Outcome::Done if was_stopped => {
+            output::say("koresync: stopped before everything was read; the next run goes on from here");
+            Ok(Exit::Partly)
+        }
+        Outcome::Done => Ok(Exit::Done),
+        Outcome::Partly(why) => Err(Ended::new(Exit::Partly, format!("partly done: {why}")).into()),
+        Outcome::OutOfReach(why) => Err(Ended::new(Exit::OutOfReach, why).into()),
+        Outcome::Refused(why) => Err(Ended::new(Exit::Refused, why).into()),
+    }
+}
+
+async fn engine(
+    settings: &Settings,
+    warehouse: &Warehouse,
+    owner: &str,
+    stop: &CancellationToken,
+) -> Result<Engine, anyhow::Error> {
+    let streams: Vec<_> = settings.streams.values().collect();
+    let sources = session::sources(settings, &streams, warehouse, stop).await?;
+    let options = session::engine_options(settings);
+    Ok(Engine::new(warehouse.clone(), options, sources, owner.to_owned(), stop.clone()))
+}
+
+/// Notes every half minute, while `work` goes on, that the run lives.
+pub(super) async fn kept_alive<T>(warehouse: &Warehouse, run: i64, work: impl Future<Output = T> + Send) -> T {
+    let over = CancellationToken::new();
+    let touching = tokio::spawn({
+        let (warehouse, over) = (warehouse.clone(), over.clone());
+        async move {
+            let pause = || tokio::time::sleep(super::upkeep::TOUCH_EVERY);
+            while over.run_until_cancelled(pause()).await.is_some() {
+                if let Err(error) = warehouse.touch_run(run).await {
+                    tracing::debug!(%error, "The run could not be noted as alive.");
+                }
+            }
+        }
+    });
+    let value = Box::pin(work).await;
+    over.cancel();
+    touching.await.ok();
+    value
+}
+
+/// Ends the run and every connection, so that nothing stays open at the server.
+pub(super) async fn close(warehouse: &Warehouse, run: i64, outcome: &anyhow::Result<Outcome>) {
+    let word = match outcome {
+        Ok(Outcome::Done) => "done",
+        Ok(Outcome::Partly(_)) => "partly done",
+        Ok(Outcome::OutOfReach(_)) => "out of reach",
+        Ok(Outcome::Refused(_)) => "refused",
+        Err(_) => "failed",
+    };
+    if let Err(error) = warehouse.end_run(run, word).await {
+        tracing::debug!(%error, "The end of the run could not be noted.");
+    }
+    warehouse.close().await;
+}
+
+/// While this beats, the runtime gets round to its tasks.
+async fn beat(heartbeat: Heartbeat, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(BEAT_EVERY)).await.is_some() {
+        heartbeat.beat();
+    }
 }

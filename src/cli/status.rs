@@ -1,13 +1,314 @@
 //! `koresync status`
 
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use serde::Serialize;
+
+use super::lifecycle::Lifecycle;
+use super::progress::coarse;
+use super::table::{Align, Table};
+use super::{Context, Exit, output, session};
+use crate::config::Settings;
+use crate::warehouse::backfills::Backfill;
+use crate::warehouse::status::{BudgetStatus, StreamStatus, WindowCount};
+use crate::warehouse::{Warehouse, WarehouseError};
+
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Show each stream's watermark, lag, lanes, backfills, quarantine and budget.
 ///
-/// Exit 3 when something is behind.
+/// Exit 3 when something is behind: a stream refused, never run, still fetching its history, with
+/// failing or unverified windows, or with a watermark older than two polls explain.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// One stream alone
     #[arg(long, value_name = "NAME")]
     pub stream: Option<String>,
+    /// Show it again every two seconds until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// How things stand at one moment.
+#[derive(Debug, Serialize)]
+struct Report {
+    at: DateTime<Utc>,
+    is_behind: bool,
+    streams: Vec<StreamReport>,
+    /// Configured, and not in the warehouse yet.
+    never_run: Vec<String>,
+    windows: Vec<WindowCount>,
+    /// The open ones.
+    backfills: Vec<BackfillReport>,
+    budgets: Vec<BudgetStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamReport {
+    #[serde(flatten)]
+    status: StreamStatus,
+    /// From the watermark to what is settled by now.
+    lag_seconds: i64,
+    state: &'static str,
+    /// In words; empty when nothing is behind.
+    behind: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct BackfillReport {
+    #[serde(flatten)]
+    pub backfill: Backfill,
+    /// 0 to 1.
+    pub progress: f64,
+}
+
+impl From<Backfill> for BackfillReport {
+    fn from(backfill: Backfill) -> Self {
+        Self { progress: backfill.progress(), backfill }
+    }
+}
+
+pub async fn execute(args: StatusArgs, context: &Context) -> Result<Exit, anyhow::Error> {
+    let settings = context.settings()?;
+    let warehouse = session::open(&settings, &context.clock).await?;
+    let life = if args.watch { Some(Lifecycle::start()?) } else { None };
+    let mut exit;
+    loop {
+        let report = report(&warehouse, &settings, args.stream.as_deref()).await;
+        match (report, &life) {
+            (Ok(report), _) => {
+                exit = if report.is_behind { Exit::Partly } else { Exit::Done };
+                show(&report, context.global.json, args.watch)?;
+            }
+            (Err(error), None) => return Err(error.into()),
+            (Err(error), Some(_)) => {
+                exit = Exit::OutOfReach;
+                output::say(&format!("cannot look: {error}"));
+            }
+        }
+        let Some(life) = &life else { break };
+        if life.stopping().run_until_cancelled(tokio::time::sleep(WATCH_EVERY)).await.is_none() {
+            break;
+        }
+    }
+    warehouse.close().await;
+    Ok(exit)
+}
+
+async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) -> Result<Report, WarehouseError> {
+    if let Some(stream) = only {
+        warehouse.stream_state(stream).await?;
+    }
+    let is_wanted = |stream: &str| only.is_none_or(|only| only == stream);
+    let at = warehouse.now().await?;
+    let mut backfills = warehouse.open_backfills().await?;
+    backfills.retain(|backfill| is_wanted(&backfill.stream));
+    let streams: Vec<_> = warehouse
+        .stream_statuses()
+        .await?
+        .into_iter()
+        .filter(|status| is_wanted(&status.stream))
+        .map(|status| judge(status, &backfills, settings, at))
+        .collect();
+    let never_run: Vec<String> = settings
+        .streams
+        .keys()
+        .filter(|name| is_wanted(name) && streams.iter().all(|stream| stream.status.stream != **name))
+        .cloned()
+        .collect();
+    let mut windows = warehouse.window_counts().await?;
+    windows.retain(|count| streams.iter().any(|stream| stream.status.stream == count.stream));
+    let is_behind =
+        streams.is_empty() || !never_run.is_empty() || streams.iter().any(|stream| !stream.behind.is_empty());
+    let backfills = backfills.into_iter().map(BackfillReport::from).collect();
+    Ok(Report { at, is_behind, streams, never_run, windows, backfills, budgets: warehouse.budget_statuses().await? })
+}
+
+fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: DateTime<Utc>) -> StreamReport {
+    let settle = TimeDelta::from_std(settings.sync.settle).unwrap_or_default();
+    let poll = settings
+        .streams
+        .get(&status.stream)
+        .map_or(settings.sync.poll_interval, |stream| session::poll_interval(settings, stream));
+    let lag = (at - settle - status.watermark).max(TimeDelta::zero());
+    let history = backfills.iter().find(|b| b.stream == status.stream && b.origin != "operator");
+    let mut states = Vec::new();
+    if status.paused_at.is_some() {
+        states.push(("refused", format!("refused: {}", status.paused_reason.as_deref().unwrap_or("no reason told"))));
+    }
+    if status.windows_failing > 0 {
+        let why = status.last_error.as_deref().unwrap_or("no error told");
+        states.push(("failing", format!("{} windows failed and are tried again: {why}", status.windows_failing)));
+    }
+    if status.windows_unverified > 0 {
+        states.push(("unverified", format!("{} windows are kept but not verified", status.windows_unverified)));
+    }
+    if let Some(history) = history {
+        let share = history.progress() * 100.0;
+        let word = if history.state == "paused" { "paused" } else { "under way" };
+        states.push(("history", format!("its history is {word}: {share:.1} % (backfill {})", history.id)));
+    } else if lag > TimeDelta::from_std(poll * 2).unwrap_or(TimeDelta::MAX) {
+        states.push(("behind", format!("the watermark is behind by {}", span(lag))));
+    }
+    StreamReport {
+        lag_seconds: lag.num_seconds(),
+        state: states.first().map_or("up to date", |(state, _)| *state),
+        behind: states.into_iter().map(|(_, words)| words).collect(),
+        status,
+    }
+}
+
+fn show(report: &Report, is_json: bool, is_watched: bool) -> Result<(), anyhow::Error> {
+    if is_json {
+        return output::json(report);
+    }
+    let screen = if is_watched && std::io::stdout().is_terminal() { CLEAR_SCREEN } else { "" };
+    Ok(output::data(&format!("{screen}{}", render(report)))?)
+}
+
+fn render(report: &Report) -> String {
+    let mut text = streams_table(report).render();
+    for stream in &report.never_run {
+        let _ = writeln!(text, "{stream}: never run; `koresync run` begins with it");
+    }
+    for stream in &report.streams {
+        for words in &stream.behind {
+            let _ = writeln!(text, "{}: {}", stream.status.stream, words.replace(char::is_control, " "));
+        }
+    }
+    if !report.windows.is_empty() {
+        let mut table = Table::new([
+            ("stream", Align::Left),
+            ("lane", Align::Left),
+            ("windows", Align::Left),
+            ("count", Align::Right),
+        ]);
+        for count in &report.windows {
+            table.row([count.stream.clone(), count.lane.clone(), count.state.clone(), count.windows.to_string()]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+    if !report.backfills.is_empty() {
+        text.push('\n');
+        text.push_str(&super::backfill::table(&report.backfills).render());
+    }
+    if !report.budgets.is_empty() {
+        let mut table = Table::new([
+            ("account", Align::Left),
+            ("requests/min", Align::Right),
+            ("used share", Align::Right),
+            ("refusals", Align::Right),
+            ("closed until", Align::Left),
+        ]);
+        for budget in &report.budgets {
+            let gate = budget.gate_until.filter(|until| *until > report.at);
+            table.row([
+                budget.account_id.clone(),
+                budget.requests_per_minute.to_string(),
+                format!("{:.0} %", budget.share * 100.0),
+                budget.refusals.to_string(),
+                gate.map_or_else(String::new, time),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+    text
+}
+
+fn streams_table(report: &Report) -> Table {
+    let mut table = Table::new([
+        ("stream", Align::Left),
+        ("state", Align::Left),
+        ("watermark", Align::Left),
+        ("lag", Align::Right),
+        ("verified", Align::Right),
+        ("waiting", Align::Right),
+        ("running", Align::Right),
+        ("failing", Align::Right),
+        ("unverified", Align::Right),
+        ("contacts", Align::Right),
+        ("quarantined", Align::Right),
+        ("unknown fields", Align::Right),
+    ]);
+    for stream in &report.streams {
+        let status = &stream.status;
+        table.row([
+            status.stream.clone(),
+            stream.state.to_owned(),
+            time(status.watermark),
+            span(TimeDelta::seconds(stream.lag_seconds)),
+            status.windows_verified.to_string(),
+            status.windows_waiting.to_string(),
+            status.windows_running.to_string(),
+            status.windows_failing.to_string(),
+            status.windows_unverified.to_string(),
+            status.contacts.to_string(),
+            status.quarantined.to_string(),
+            status.unknown_fields.to_string(),
+        ]);
+    }
+    table
+}
+
+pub(super) fn time(moment: DateTime<Utc>) -> String {
+    moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn span(span: TimeDelta) -> String {
+    coarse(span.to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Loader;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_774_261_000 + seconds, 0).expect("a time")
+    }
+
+    fn stream(watermark: DateTime<Utc>) -> StreamStatus {
+        StreamStatus {
+            stream: "support".into(),
+            start_at: at(-900_000),
+            watermark,
+            frontier: watermark,
+            last_success_at: None,
+            paused_at: None,
+            paused_reason: None,
+            retry_at: None,
+            paging: None,
+            page_limit: None,
+            windows_verified: 1,
+            windows_unverified: 0,
+            windows_waiting: 0,
+            windows_running: 0,
+            windows_failing: 0,
+            last_error: None,
+            contacts: 7,
+            quarantined: 0,
+            unknown_fields: 0,
+        }
+    }
+
+    #[test]
+    fn a_stream_is_behind_only_past_two_polls() {
+        let settings = Loader::default().load_text("t", "[sync]\nsettle = \"15m\"\npoll_interval = \"1m\"\n");
+        let settings = settings.expect("settings");
+        let judged = |watermark| judge(stream(watermark), &[], &settings, at(0));
+        let fresh = judged(at(-900 - 120));
+        assert_eq!((fresh.state, fresh.lag_seconds, fresh.behind.len()), ("up to date", 120, 0));
+        let late = judged(at(-900 - 121));
+        assert_eq!((late.state, late.behind), ("behind", vec!["the watermark is behind by 2m 1s".to_owned()]));
+        let mut refused = stream(at(-900));
+        (refused.paused_at, refused.paused_reason) = (Some(at(-5)), Some("401".into()));
+        assert_eq!(judge(refused, &[], &settings, at(0)).behind, ["refused: 401"]);
+    }
 }

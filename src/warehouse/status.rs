@@ -1,5 +1,7 @@
 //! How things stand, as the status command, readiness and metrics tell it.
 
+pub mod probe;
+
 use chrono::{DateTime, Utc};
 
 use super::{Warehouse, WarehouseError};
@@ -85,6 +87,19 @@ impl Warehouse {
         )
         .fetch_all(&self.pool)
         .await?)
+    }
+
+    /// Paused streams are tried again at once and count as working until refused anew, as at the start of
+    /// a process: somebody may have mended the cause meanwhile.
+    pub async fn try_paused_streams(&self, streams: &[&str]) -> Result<u64, WarehouseError> {
+        let tried = sqlx::query(
+            "update koresync.streams set paused_at = null, paused_reason = null, retry_at = null \
+             where stream = any($1) and paused_at is not null",
+        )
+        .bind(streams)
+        .execute(&self.pool)
+        .await?;
+        Ok(tried.rows_affected())
     }
 
     /// When the next claimable window falls due, or `None` when there is none.

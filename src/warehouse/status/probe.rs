@@ -1,0 +1,108 @@
+//! Looks at the server from outside a pool: is it there, who are we to it, what may we do.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::super::{ConnectOptions, WarehouseError};
+
+/// For the connection alone: nothing is under way on it that a cancellation could leave open.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who we are to the server, and what it is.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Identity {
+    pub user_name: String,
+    pub database: String,
+    /// As 160002.
+    pub version_number: i32,
+    pub version: String,
+}
+
+/// What the role of the URL may do.
+#[derive(Debug, Clone, Default)]
+pub struct Privileges {
+    /// Tables of both schemas that cannot be read and written, by name; empty when all is well.
+    pub closed_tables: Vec<String>,
+    /// Whether foreign keys may be left unchecked while loading, which makes it 2 to 3 times as fast.
+    pub can_skip_key_checks: bool,
+    /// Whether it could migrate: a member of the owner, or a maker of roles and schemas.
+    pub can_migrate: bool,
+}
+
+impl ConnectOptions {
+    /// A connection made and closed. Errors tell why there is none, after 5 s at the latest.
+    pub async fn reach(&self) -> Result<(), WarehouseError> {
+        let connection = self.connect_alone().await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    pub async fn identity(&self) -> Result<Identity, WarehouseError> {
+        let mut connection = self.connect_alone().await?;
+        let identity = sqlx::query_as(
+            "select current_user::text as user_name, current_database()::text as database, \
+               current_setting('server_version_num')::int as version_number, current_setting('server_version') as version",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        connection.close().await.ok();
+        Ok(identity)
+    }
+
+    /// Whether a pooler hands the server's sessions from client to client: then two clients that are
+    /// connected at once are seen in one session, or one client in two.
+    pub async fn is_pooled_by_transaction(&self) -> Result<bool, WarehouseError> {
+        let mut one = self.connect_alone().await?;
+        let mut other = self.connect_alone().await?;
+        let first = backend(&mut one).await?;
+        let mut transaction = other.begin().await?;
+        let second = backend(&mut transaction).await?;
+        let again = backend(&mut one).await?;
+        transaction.rollback().await?;
+        one.close().await.ok();
+        other.close().await.ok();
+        Ok(first == second || first != again)
+    }
+
+    pub async fn privileges(&self) -> Result<Privileges, WarehouseError> {
+        let mut connection = self.connect_alone().await?;
+        let closed_tables = sqlx::query_scalar(
+            "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+             where n.nspname in ('kore', 'koresync') and c.relkind in ('r', 'p') \
+               and c.relname not in ('_sqlx_migrations', 'dates', 'schema_versions') \
+               and not (has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') \
+                 and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update') \
+                 and has_table_privilege(c.oid, 'delete')) order by 1",
+        )
+        .fetch_all(&mut connection)
+        .await?;
+        let can_migrate = sqlx::query_scalar(
+            "select rolsuper or exists (select from pg_roles o where o.rolname = 'kore_owner' and pg_has_role(o.oid, 'member')) \
+               or (rolcreaterole and has_database_privilege(current_database(), 'create')) \
+             from pg_roles where rolname = current_user",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        let mut transaction = connection.begin().await?;
+        let asked = sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await;
+        transaction.rollback().await?;
+        connection.close().await.ok();
+        Ok(Privileges { closed_tables, can_skip_key_checks: asked.is_ok(), can_migrate })
+    }
+
+    async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
+        let connecting = PgConnection::connect_with(self.options());
+        match tokio::time::timeout(PATIENCE, connecting).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => {
+                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection within 5 s");
+                Err(sqlx::Error::Io(error).into())
+            }
+        }
+    }
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<i32, WarehouseError> {
+    Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await?)
+}
