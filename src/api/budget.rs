@@ -1,5 +1,6 @@
 //! The permission to send a request: the vendor's limit belongs to an account, not to a client.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,29 +24,33 @@ pub trait Budget: Send + Sync {
     fn refused(&self, retry_after: Option<Duration>) -> BoxFuture<'_, Result<(), BoxError>>;
 }
 
-/// A budget for a command that sends a request or two while no database keeps count: it never waits
-/// before a request, and waits out a rate limit itself.
-#[derive(Debug, Clone)]
+/// A budget for a command that sends a request or two while no database keeps count: it waits only
+/// after a rate limit, before the next request.
+#[derive(Debug)]
 pub struct Unmetered {
     clock: SharedClock,
+    gate: Mutex<Option<Duration>>,
 }
 
 impl Unmetered {
     pub fn new(clock: SharedClock) -> Self {
-        Self { clock }
+        Self { clock, gate: Mutex::new(None) }
     }
 }
 
 impl Budget for Unmetered {
     fn acquire(&self) -> BoxFuture<'_, Result<(), BoxError>> {
-        Box::pin(std::future::ready(Ok(())))
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Box::pin(async move {
+            if let Some(wait) = gate {
+                self.clock.sleep(wait).await;
+            }
+            Ok(())
+        })
     }
 
     fn refused(&self, retry_after: Option<Duration>) -> BoxFuture<'_, Result<(), BoxError>> {
-        let pause = self.clock.sleep(retry_after.unwrap_or(LIMIT_WINDOW));
-        Box::pin(async move {
-            pause.await;
-            Ok(())
-        })
+        *self.gate.lock().unwrap_or_else(PoisonError::into_inner) = Some(retry_after.unwrap_or(LIMIT_WINDOW));
+        Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -116,6 +116,8 @@ impl Client {
 
     /// Asks until there is a page, or an error that asking again does not mend, or the policy's time
     /// is over. That time counts from the first permission of the budget.
+    ///
+    /// To end it early, use [`Client::stopped_by`]: dropping the future drops the budget's too.
     pub async fn page(&self, request: &PageRequest, budget: &dyn Budget) -> Result<Page, ApiError> {
         Box::pin(self.persist(request, budget)).instrument(self.span(request)).await
     }
@@ -152,6 +154,9 @@ impl Client {
         let mut signed_anew = false;
         let mut attempts = 0;
         loop {
+            if self.stop.is_cancelled() {
+                return Err(ApiError::Stopped);
+            }
             budget.acquire().await.map_err(ApiError::Budget)?;
             let began = *began.get_or_insert_with(|| self.clock.now());
             attempts += 1;

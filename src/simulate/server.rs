@@ -344,11 +344,15 @@ impl Simulator {
             now,
             hides_first: faults.hides && skipped == 0,
         };
-        let page = wanted.find(&vendor, &shares);
+        let mut page = wanted.find(&vendor, &shares);
+        if wanted.hides_first && page.rows_in_all <= length {
+            // There is no paging, so nothing can appear while it goes on.
+            page = PageOf { hides_first: false, ..wanted }.find(&vendor, &shares);
+        }
         let mut rows: Vec<String> = page.rows.iter().map(|row| row.record(&vendor, now)).collect();
         let mut dice = Dice::new(faults.chance, &[0x9a6e]);
         if faults.slides && skipped > 0 && !rows.is_empty() {
-            let before = PageOf { skipped: skipped - 1, length: 1, ..wanted };
+            let before = PageOf { skipped: skipped - 1, length: 1, hides_first: false, ..wanted };
             if let Some(row) = before.find(&vendor, &shares).rows.first() {
                 rows[0] = row.record(&vendor, now);
             }

@@ -10,7 +10,8 @@ use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::windows::Scope;
 use crate::warehouse::{Warehouse, WarehouseError};
 
-/// Backfill windows that wait to be claimed: few, since each verified one corrects the size of the next.
+/// Windows that wait to be claimed while a stream's density is not known: few, since each verified one
+/// corrects the size of the next.
 const AHEAD: usize = 2;
 
 /// Up to where a stream may be read.
@@ -34,25 +35,29 @@ pub(super) async fn plan(
     for source in sources {
         let state = warehouse.stream_state(&source.stream).await?;
         let span = TimeDelta::seconds(state.span_seconds);
+        let ahead = ahead(options, &state);
         if scope.backfill_id.is_none() {
             let (until, least) = match until {
                 Until::Settled => (now - options.settle, source.poll_interval),
                 Until::Moment(until) => (until, std::time::Duration::ZERO),
             };
             let least = TimeDelta::from_std(least).unwrap_or(TimeDelta::MAX);
-            planned += warehouse.plan_live(&source.stream, floor_to_second(until), span, least).await?;
+            planned += warehouse.plan_live(&source.stream, floor_to_second(until), span, least, ahead).await?;
         }
     }
     for backfill in warehouse.open_backfills().await? {
         let is_ours = scope.streams.contains(&backfill.stream) && scope.backfill_id.is_none_or(|id| id == backfill.id);
         if is_ours && backfill.state == "running" {
             let state = warehouse.stream_state(&backfill.stream).await?;
-            let ahead = AHEAD.max(if state.contacts_per_hour.is_some() { options.workers } else { AHEAD });
             let span = TimeDelta::seconds(state.span_seconds);
-            planned += warehouse.plan_backfill(backfill.id, span, ahead).await?;
+            planned += warehouse.plan_backfill(backfill.id, span, ahead(options, &state)).await?;
         }
     }
     Ok(planned)
+}
+
+fn ahead(options: &Options, state: &StreamState) -> usize {
+    if state.contacts_per_hour.is_some() { AHEAD.max(options.workers) } else { AHEAD }
 }
 
 /// What a verified window teaches about the size of the next ones.

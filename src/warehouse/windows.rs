@@ -193,14 +193,16 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Moves the frontier up to `until` and plans what lies before it, in windows of at most `span`.
-    /// Nothing when less than `least` has passed. Returns how many were planned.
+    /// Moves the frontier towards `until` and plans what lies before it, in windows of at most `span`,
+    /// so that at most `ahead` wait to be read. Nothing when less than `least` has passed. Returns how
+    /// many were planned.
     pub async fn plan_live(
         &self,
         stream: &str,
         until: DateTime<Utc>,
         span: TimeDelta,
         least: TimeDelta,
+        ahead: usize,
     ) -> Result<usize, WarehouseError> {
         let mut transaction = self.begin().await?;
         let frontier: DateTime<Utc> =
@@ -211,11 +213,19 @@ impl Warehouse {
         if until - frontier < least.max(TimeDelta::seconds(1)) {
             return Ok(0);
         }
-        let windows = cut_upwards(frontier, until, span);
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from koresync.windows where stream = $1 and lane = 'live' and state = 'planned'",
+        )
+        .bind(stream)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let most = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
+        let windows = cut_upwards(frontier, until, span, most);
+        let Some(last) = windows.last() else { return Ok(0) };
         insert_windows(&mut transaction, stream, Lane::Live, None, &windows, self.clock.database_time()).await?;
         sqlx::query("update koresync.streams set frontier = $2 where stream = $1")
             .bind(stream)
-            .bind(until)
+            .bind(last.to)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
@@ -223,12 +233,14 @@ impl Warehouse {
     }
 }
 
-/// `[from, to)` in windows of `span`, from the early end up; the last may be shorter.
-fn cut_upwards(from: DateTime<Utc>, to: DateTime<Utc>, span: TimeDelta) -> Vec<Window> {
+/// `[from, to)` in windows of `span`, from the early end up, `most` of them; the last may be shorter.
+fn cut_upwards(from: DateTime<Utc>, to: DateTime<Utc>, span: TimeDelta, most: usize) -> Vec<Window> {
     let span = span.max(TimeDelta::seconds(1));
     let mut windows = Vec::new();
     let mut at = from;
-    while let Some(window) = Window::new(at, to.min(at + span)) {
+    while windows.len() < most
+        && let Some(window) = Window::new(at, to.min(at + span))
+    {
         at = window.to;
         windows.push(window);
     }
@@ -267,9 +279,10 @@ mod tests {
     #[test]
     fn cut_windows_meet_and_end_where_told() {
         let at = |s| DateTime::from_timestamp(s, 0).expect("a valid time");
-        let windows = cut_upwards(at(0), at(25), TimeDelta::seconds(10));
+        let windows = cut_upwards(at(0), at(25), TimeDelta::seconds(10), 9);
         let edges: Vec<_> = windows.iter().map(|w| (w.from.timestamp(), w.to.timestamp())).collect();
         assert_eq!(edges, [(0, 10), (10, 20), (20, 25)]);
-        assert!(cut_upwards(at(5), at(5), TimeDelta::seconds(10)).is_empty());
+        assert!(cut_upwards(at(5), at(5), TimeDelta::seconds(10), 9).is_empty());
+        assert_eq!(cut_upwards(at(0), at(25), TimeDelta::seconds(10), 2), windows[..2]);
     }
 }

@@ -92,13 +92,11 @@ impl ConnectOptions {
     }
 
     async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
-        let connecting = PgConnection::connect_with(self.options());
-        match tokio::time::timeout(PATIENCE, connecting).await {
-            Ok(connected) => Ok(connected?),
-            Err(_) => {
-                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection within 5 s");
-                Err(sqlx::Error::Io(error).into())
-            }
+        // The link beneath gives up by itself; a server that takes the connection and then says nothing
+        // does not. Nothing is pooled here, so that giving up leaves nothing behind.
+        match tokio::time::timeout(PATIENCE, self.connect()).await {
+            Ok(connected) => connected,
+            Err(_) => Err(WarehouseError::Unreachable(format!("no connection to {} within 5 s", self.describe()))),
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Settings {
     pub time_scale: f64,
     pub max_window_bytes: usize,
     pub history: TimeDelta,
+    /// From the end of the population to the start of the clock.
+    pub afterwards: TimeDelta,
     pub give_up: Duration,
     pub below_in: api::Placement,
 }
@@ -66,6 +68,7 @@ impl Default for Settings {
             time_scale: 100.0,
             max_window_bytes: 16 << 20,
             history: TimeDelta::days(10),
+            afterwards: TimeDelta::hours(1),
             give_up: Duration::from_secs(6 * 3_600),
             below_in: api::Placement::Body,
         }
@@ -78,17 +81,19 @@ pub struct Mirror {
     pub vendor: simulate::Running,
     pub clock: SharedClock,
     pub settings: Settings,
+    /// Another server to read from than the simulated vendor.
+    pub base_url: Option<String>,
 }
 
 impl Mirror {
     /// Everything in place, nothing read yet.
     pub async fn start(population: simulate::Options, settings: Settings) -> Self {
-        let origin = population.end.unwrap_or_else(end) + TimeDelta::hours(1);
+        let origin = population.end.unwrap_or_else(end) + settings.afterwards;
         let clock: SharedClock = Arc::new(ScaledClock::new(origin, settings.time_scale));
         let database = TestDatabase::create().await;
         migrate::up(&connect(database.url())).await.expect("a schema");
         let vendor = simulate::start(population, Arc::clone(&clock)).await.expect("a simulated vendor");
-        Self { database, vendor, clock, settings }
+        Self { database, vendor, clock, settings, base_url: None }
     }
 
     pub fn warehouse(&self) -> Warehouse {
@@ -125,7 +130,7 @@ impl Mirror {
     async fn source(&self, warehouse: &Warehouse, stop: CancellationToken) -> sync::Source {
         let endpoint = api::Endpoint {
             stream: STREAM.to_owned(),
-            base_url: self.vendor.url().parse().expect("a base URL"),
+            base_url: self.base_url.clone().unwrap_or_else(|| self.vendor.url()).parse().expect("a base URL"),
             path_prefix: "/qualityai".to_owned(),
             stream_id: STREAM_ID.to_owned(),
             account_id: ACCOUNT_ID.to_owned(),
