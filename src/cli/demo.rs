@@ -273,7 +273,8 @@ impl Demo {
 
     async fn engine(&self, stage: &Stage, warehouse: &Warehouse) -> Result<Engine, anyhow::Error> {
         let settings = &stage.settings;
-        let sources = session::sources(settings, settings.streams.values(), warehouse, &self.stop).await?;
+        let streams: Vec<_> = settings.streams.values().collect();
+        let sources = session::sources(settings, &streams, warehouse, &self.stop).await?;
         let options = session::engine_options(settings);
         Ok(Engine::new(warehouse.clone(), options, sources, session::owner(), self.stop.clone()))
     }
