@@ -63,11 +63,14 @@ pub async fn execute(args: DemoArgs, context: &Context) -> Result<Exit, anyhow::
     life.complete(Box::pin(demo.perform())).await
 }
 
+/// What goes wrong here: not how the simulated vendor differs from others, nor what the database remarks.
+const LOG_LEVEL: &str = "warn,sqlx=error,koresync::sync::worker=error";
+
 /// The steps say what happens; the log is for what goes wrong, unless more is asked for.
 fn log_settings(context: &Context) -> LogSettings {
     let mut settings = context.global.log_settings();
     if context.global.verbose == 0 && context.global.quiet == 0 {
-        "warn".clone_into(&mut settings.level);
+        LOG_LEVEL.clone_into(&mut settings.level);
     }
     settings
 }
@@ -107,7 +110,8 @@ fn login_url(postgres: &PrivatePostgres, login: &str) -> String {
 
 impl Demo {
     async fn perform(self) -> Result<Exit, anyhow::Error> {
-        self.teller.line("koresync shows itself: all of it is on 127.0.0.1, and goes when it ends.\n")?;
+        self.teller.line("koresync shows itself: all of it is on 127.0.0.1, and goes when it ends.")?;
+        self.teller.blank()?;
         let stage = Box::pin(self.set()).await?;
         let server = if self.goes_on { Some(live::Server::bind().await?) } else { None };
         if let Some(server) = &server {

@@ -70,7 +70,7 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
             (told, told_at) = (ledger.contacts, Instant::now());
         }
     };
-    demo.teller.line("")?;
+    demo.teller.blank()?;
     if !demo.stop.is_cancelled() {
         // The engine ended by itself; nothing else is to go on without it.
         demo.stop.cancel();
@@ -91,7 +91,7 @@ fn invite(demo: &Demo, stage: &Stage, server: &Server) -> Result<(), anyhow::Err
     ] {
         demo.teller.line(&format!("  {name:<10} {value}"))?;
     }
-    Ok(demo.teller.line("")?)
+    Ok(demo.teller.blank()?)
 }
 
 async fn tell(demo: &Demo, warehouse: &Warehouse, new: u64, all: u64) -> Result<(), anyhow::Error> {

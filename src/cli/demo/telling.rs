@@ -51,6 +51,10 @@ impl Teller {
         output::data(words)
     }
 
+    pub fn blank(self) -> io::Result<()> {
+        output::data("\n")
+    }
+
     /// Indented, in the colour of what may be passed over.
     pub fn sql(self, sql: &str) -> io::Result<()> {
         let lines: Vec<String> = sql.lines().map(|line| self.painted(DIM, &format!("    {line}"))).collect();
