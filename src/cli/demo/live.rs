@@ -54,10 +54,14 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
     let run = warehouse.begin_run(&session::owner(), "demo").await?;
     server.readiness.pass("schema");
     let check = Box::new(engine.database_check());
-    let upkeep = Upkeep::new(warehouse.clone(), server.readiness.clone(), run, Arc::clone(&stage.settings), check);
+    let mut upkeep = Upkeep::new(warehouse.clone(), server.readiness.clone(), Arc::clone(&stage.settings), check);
     upkeep.refresh().await;
     let upkeep = tokio::spawn(upkeep.repeat(demo.stop.clone()));
-    let mut running = tokio::spawn(async move { Box::pin(engine.run(Mode::Forever)).await });
+    let (held, stop) = (warehouse.clone(), demo.stop.clone());
+    let mut running = tokio::spawn(async move {
+        let work = run::ended(&held, run, engine.run(Mode::Forever));
+        Box::pin(run::attended(&held, run, &stop, work)).await
+    });
     let mut told = ledger(warehouse).await?.contacts;
     let mut told_at = Instant::now();
     let outcome = loop {
@@ -76,7 +80,6 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
         demo.stop.cancel();
     }
     upkeep.await??;
-    run::close(warehouse, run, &outcome).await;
     run::exit_of(outcome?, false)
 }
 
