@@ -7,14 +7,14 @@ use std::time::Duration;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Ending, Lifecycle};
 use super::session::{self, Patience};
 use super::upkeep::{CHECKS, Upkeep};
 use super::{Context, Ended, Exit, output};
 use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::server::notify::{self, Heartbeat};
-use crate::server::{self, Readiness};
+use crate::server::{self, CheckState, Readiness};
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::{logs, metrics};
 use crate::warehouse::Warehouse;
@@ -24,8 +24,6 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// Of the row in `koresync.runs`.
 const TOUCH_EVERY: Duration = Duration::from_secs(30);
-/// From the stop; well within the deadline of the whole process.
-const CLOSE_AFTER: Duration = Duration::from_secs(5);
 
 /// Mirror every configured stream until told to stop.
 ///
@@ -81,10 +79,15 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     let heartbeat = Heartbeat::default();
     life.spawn(notify::watchdog(heartbeat.clone(), stop.clone()));
     life.spawn(beat(heartbeat, stop.clone()));
-    life.spawn_critical("the engine", Box::pin(serve(settings, clock, readiness, life.clone())));
+    life.spawn_critical("the engine", Box::pin(serve(settings, clock, readiness.clone(), life.clone())));
     let ending = life.wait().await;
     tracing::info!("koresync stops.");
-    ending.into_exit()
+    let database = readiness.checks().remove("database");
+    match ending {
+        // What waits for a database that is away holds nothing open there.
+        Ending::CutShort if !matches!(database, Some(CheckState::Passing)) => Ok(Exit::Done),
+        ending => ending.into_exit(),
+    }
 }
 
 /// Everything that needs the database, from the wait for it to the last connection closed.
@@ -106,7 +109,7 @@ async fn serve(
     upkeep.refresh().await;
     notify::ready("mirroring");
     life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop.clone()));
-    let outcome = attended(&warehouse, run, &stop, ended(&warehouse, run, engine.run(Mode::Forever))).await;
+    let outcome = attended(&warehouse, run, ended(&warehouse, run, engine.run(Mode::Forever))).await;
     warehouse.close().await;
     match outcome? {
         Outcome::Done => Ok(()),
@@ -129,7 +132,7 @@ async fn once(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyho
             let owner = session::owner();
             let engine = engine(&settings, &warehouse, &owner, &stop).await?;
             let run = warehouse.begin_run(&owner, "run --once").await?;
-            let outcome = attended(&warehouse, run, &stop, ended(&warehouse, run, engine.run(Mode::Once))).await;
+            let outcome = attended(&warehouse, run, ended(&warehouse, run, engine.run(Mode::Once))).await;
             warehouse.close().await;
             outcome
         }
@@ -164,14 +167,8 @@ async fn engine(
     Ok(Engine::new(warehouse.clone(), options, sources, owner.to_owned(), stop.clone()))
 }
 
-/// While `work` goes on: notes every half minute that the run lives, and after a stop ends its waiting
-/// for a database that is away. Transactions that are under way are finished either way.
-pub(super) async fn attended<T>(
-    warehouse: &Warehouse,
-    run: i64,
-    stop: &CancellationToken,
-    work: impl Future<Output = T> + Send,
-) -> T {
+/// Notes every half minute, while `work` goes on, that the run lives.
+pub(super) async fn attended<T>(warehouse: &Warehouse, run: i64, work: impl Future<Output = T> + Send) -> T {
     let over = CancellationToken::new();
     let touching = tokio::spawn({
         let (warehouse, over) = (warehouse.clone(), over.clone());
@@ -183,23 +180,10 @@ pub(super) async fn attended<T>(
             }
         }
     });
-    let closing = tokio::spawn({
-        let (warehouse, over, stop) = (warehouse.clone(), over.clone(), stop.clone());
-        async move {
-            let patience = async {
-                stop.cancelled().await;
-                tokio::time::sleep(CLOSE_AFTER).await;
-            };
-            if over.run_until_cancelled(patience).await.is_some() {
-                tracing::warn!("The work does not end; connections that are waited for are given up.");
-                warehouse.close().await;
-            }
-        }
-    });
     let value = Box::pin(work).await;
     over.cancel();
-    // Both end by themselves, and neither is worth waiting for.
-    drop((touching, closing));
+    // It ends by itself, and is not worth waiting for.
+    drop(touching);
     value
 }
 

@@ -86,7 +86,7 @@ impl Follow {
             warehouse.unfollow_backfill(id, &owner).await.ok();
             (outcome, last)
         };
-        let (outcome, last) = attended(&warehouse, run, &self.stop, work).await;
+        let (outcome, last) = attended(&warehouse, run, work).await;
         let progress = telling.await.ok();
         warehouse.close().await;
         self.conclude(outcome?, &last?, progress)
