@@ -1,8 +1,8 @@
 //! `koresync run`
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
@@ -78,8 +78,11 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     });
     let heartbeat = Heartbeat::default();
     life.spawn(notify::watchdog(heartbeat.clone(), stop.clone()));
-    life.spawn(beat(heartbeat, stop.clone()));
-    life.spawn_critical("the engine", Box::pin(serve(settings, clock, readiness.clone(), life.clone())));
+    let progress = Arc::new(OnceLock::new());
+    let patience = 2 * (settings.sync.poll_interval + settings.sync.lease);
+    life.spawn(beat(heartbeat, Arc::clone(&progress), patience, stop.clone()));
+    let serving = serve(settings, clock, readiness.clone(), progress, life.clone());
+    life.spawn_critical("the engine", Box::pin(serving));
     let ending = life.wait().await;
     tracing::info!("koresync stops.");
     let database = readiness.checks().remove("database");
@@ -95,6 +98,7 @@ async fn serve(
     settings: Arc<Settings>,
     clock: SharedClock,
     readiness: Readiness,
+    progress: Arc<OnceLock<Progress>>,
     life: Lifecycle,
 ) -> Result<(), anyhow::Error> {
     let stop = life.stopping();
@@ -104,6 +108,8 @@ async fn serve(
     readiness.pass("schema");
     let owner = session::owner();
     let engine = engine(&settings, &warehouse, &owner, &stop).await?;
+    // Set once, here.
+    let _ = progress.set(Box::new(engine.progress()));
     let run = warehouse.begin_run(&owner, "run").await?;
     let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, Box::new(engine.database_check()));
     upkeep.refresh().await;
@@ -207,9 +213,20 @@ pub(super) async fn ended(
     outcome
 }
 
-/// While this beats, the runtime gets round to its tasks.
-async fn beat(heartbeat: Heartbeat, stop: CancellationToken) {
+/// Counts up while the engine's planner looks around.
+type Progress = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Beats while the runtime gets round to its tasks and, once there is an engine, its planner gets on:
+/// a planner that stands still for longer than `patience` lets the service manager restart the process.
+async fn beat(heartbeat: Heartbeat, progress: Arc<OnceLock<Progress>>, patience: Duration, stop: CancellationToken) {
+    let (mut seen, mut seen_at) = (0, Instant::now());
     while stop.run_until_cancelled(tokio::time::sleep(BEAT_EVERY)).await.is_some() {
-        heartbeat.beat();
+        let count = progress.get().map(|count| count());
+        if count.is_none_or(|count| count != seen) {
+            (seen, seen_at) = (count.unwrap_or_default(), Instant::now());
+        }
+        if seen_at.elapsed() <= patience {
+            heartbeat.beat();
+        }
     }
 }

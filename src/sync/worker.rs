@@ -64,7 +64,6 @@ async fn read_and_write(warehouse: &Warehouse, options: &Options, source: &Sourc
             write(warehouse, options, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
         }
         Ok(Verdict::Unproved(read, why)) => {
-            metrics::counter!("koresync_count_mismatch_windows", "stream" => claim.stream.clone()).increment(1);
             tracing::warn!(
                 why,
                 attempts = claim.attempts + 1,

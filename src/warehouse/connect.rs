@@ -11,6 +11,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use super::WarehouseError;
 use super::link::Link;
 
+/// How long to wait for a connection: longer would hold up a stop while the server is away.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where the warehouse is and how many connections to hold at the most.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
@@ -69,7 +72,7 @@ impl ConnectOptions {
     pub(super) fn pool(&self, connections: u32, lease: Duration) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(lease.min(Duration::from_secs(30)))
+            .acquire_timeout(lease.min(ACQUIRE_WITHIN))
             .idle_timeout(Duration::from_mins(5))
             .after_release(|connection, _| {
                 Box::pin(async move {

@@ -57,10 +57,10 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
     let mut upkeep = Upkeep::new(warehouse.clone(), server.readiness.clone(), Arc::clone(&stage.settings), check);
     upkeep.refresh().await;
     let upkeep = tokio::spawn(upkeep.repeat(demo.stop.clone()));
-    let (held, stop) = (warehouse.clone(), demo.stop.clone());
+    let held = warehouse.clone();
     let mut running = tokio::spawn(async move {
         let work = run::ended(&held, run, engine.run(Mode::Forever));
-        Box::pin(run::attended(&held, run, &stop, work)).await
+        Box::pin(run::attended(&held, run, work)).await
     });
     let mut told = ledger(warehouse).await?.contacts;
     let mut told_at = Instant::now();
