@@ -1,10 +1,7 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
-<<<<<<< Updated upstream
 mod commands;
-=======
 mod demo;
->>>>>>> Stashed changes
 mod economy;
 mod mirror;
 mod private_postgres;
