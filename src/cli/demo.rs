@@ -110,12 +110,12 @@ fn login_url(postgres: &PrivatePostgres, login: &str) -> String {
 
 impl Demo {
     async fn perform(self) -> Result<Exit, anyhow::Error> {
-        self.teller.line("koresync shows itself: all of it is on 127.0.0.1, and goes when it ends.")?;
-        self.teller.blank()?;
+        Teller::line("koresync shows itself: all of it is on 127.0.0.1, and goes when it ends.")?;
+        Teller::blank()?;
         let stage = Box::pin(self.set()).await?;
         let server = if self.goes_on { Some(live::Server::bind().await?) } else { None };
         if let Some(server) = &server {
-            self.teller.note(&format!("status page: http://{}", server.address()))?;
+            Teller::note(&format!("status page: http://{}", server.address()))?;
         }
         let patience = Patience::Until(stage.settings.sync.give_up);
         let prepared = session::prepare(&stage.settings, &self.clock, patience, &self.stop).await?;
@@ -123,7 +123,7 @@ impl Demo {
         let ended = Box::pin(self.mirror_and_show(&stage, &warehouse, server)).await;
         warehouse.close().await;
         if self.goes_on && ended.is_ok() {
-            self.teller.line("Ended; its servers and their data are gone.")?;
+            Teller::line("Ended; its servers and their data are gone.")?;
         }
         ended
     }
@@ -143,7 +143,7 @@ impl Demo {
         let postgres = PrivatePostgres::start(options).await?;
         self.teller.step(&format!("a private PostgreSQL, on port {}", postgres.port()), began.elapsed())?;
         if let Some(note) = postgres.note() {
-            self.teller.note(note)?;
+            Teller::note(note)?;
         }
         self.check_stop()?;
 
@@ -162,7 +162,7 @@ impl Demo {
         let Extent { contacts, days, .. } = self.extent;
         let words = format!("a simulated vendor at {}: {} contacts in {days} days", vendor.url(), grouped(contacts));
         self.teller.step(&words, began.elapsed())?;
-        self.teller.note(&format!(
+        Teller::note(&format!(
             "it grants {} requests a minute, so that nobody waits; the real one grants {}",
             grouped(stage::REQUESTS_PER_MINUTE),
             stage::REAL_REQUESTS_PER_MINUTE
@@ -183,8 +183,8 @@ impl Demo {
         self.check_stop()?;
         self.ask(stage).await?;
         let Some(server) = server else {
-            self.teller
-                .line("\nOn a terminal it stays, for psql and with a status page, and mirrors on until Ctrl-C.")?;
+            Teller::blank()?;
+            Teller::line("On a terminal it stays, for psql and with a status page, and mirrors on until Ctrl-C.")?;
             return Ok(Exit::Done);
         };
         Box::pin(live::go_on(self, stage, warehouse, server)).await
@@ -215,8 +215,8 @@ impl Demo {
     /// Counts, figures, and the comparison with the vendor.
     async fn show(&self, stage: &Stage, warehouse: &Warehouse, took: Duration) -> Result<(), anyhow::Error> {
         let ledger = ledger(warehouse).await?;
-        let rate = ledger.contacts as f64 / took.as_secs_f64().max(0.001);
-        let words = format!("{} contacts mirrored, {rate:.0} a second", grouped(ledger.contacts));
+        let rate = grouped(u128::from(ledger.contacts) * 1_000 / took.as_millis().max(1));
+        let words = format!("{} contacts mirrored, {rate} a second", grouped(ledger.contacts));
         self.teller.step(&words, took)?;
         let began = Instant::now();
         let watermark = warehouse.stream_state(STREAM).await?.watermark;
@@ -234,29 +234,31 @@ impl Demo {
         self.teller.heading("The warehouse now holds")?;
         let mut table = Table::new([("table", Align::Left), ("rows", Align::Right)]);
         for (name, rows) in questions::row_counts(&stage.url(stage::ANALYST)).await? {
-            table.row([format!("kore.{name}"), grouped(rows)]);
+            table.row([format!("kore.{name}"), grouped(rows.cast_unsigned())]);
         }
-        self.teller.table(&table)?;
+        Teller::table(&table)?;
 
         let requests: u64 = stage.vendor.stats().requests.values().flat_map(|outcomes| outcomes.values()).sum();
+        let hundredths = requests * 10_000 / ledger.contacts.max(1);
         let at_the_real_one = Duration::from_secs(requests * 60 / u64::from(stage::REAL_REQUESTS_PER_MINUTE));
         let share = ledger.verified_share(stage, self.clock.now()) * 100.0;
         self.teller.heading("How it was read")?;
         for (name, value) in [
-            ("watermark", format!("{}, all before is proved complete", watermark.format("%Y-%m-%d %H:%M:%S UTC"))),
+            ("watermark", format!("{}: all before it is proved complete", watermark.format("%Y-%m-%d %H:%M:%S UTC"))),
             ("verified", format!("{share:.1} % of the settled history, in {} windows", grouped(ledger.windows))),
             (
                 "requests",
                 format!(
-                    "{}, {:.2} per 100 contacts; at the real vendor's limit they take {}",
+                    "{}, {}.{:02} per 100 contacts; at the real vendor's limit they take {}",
                     grouped(requests),
-                    requests as f64 * 100.0 / ledger.contacts.max(1) as f64,
+                    hundredths / 100,
+                    hundredths % 100,
                     coarse(at_the_real_one)
                 ),
             ),
-            ("speed", format!("{rate:.0} contacts a second, {:.1} s in all", took.as_secs_f64())),
+            ("speed", format!("{rate} contacts a second, {:.1} s in all", took.as_secs_f64())),
         ] {
-            self.teller.line(&format!("  {name:<10} {value}"))?;
+            Teller::line(&format!("  {name:<10} {value}"))?;
         }
         Ok(())
     }
@@ -267,9 +269,9 @@ impl Demo {
             self.teller.heading(question.words)?;
             self.teller.sql(question.sql)?;
             if answer.rows.is_empty() {
-                self.teller.line("  (too few contacts for an answer)")?;
+                Teller::line("  (too few contacts for an answer)")?;
             } else {
-                self.teller.table(&answer_table(answer))?;
+                Teller::table(&answer_table(answer))?;
             }
         }
         Ok(())

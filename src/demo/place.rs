@@ -43,7 +43,11 @@ impl Place {
         let server = place.server();
         let begun = Instant::now();
         // Its watchdog would take what we make in the same place for what it is to clear away.
-        while server.exists() && begun.elapsed() < CLEARED_WITHIN {
+        while holds_anything(&server) && begun.elapsed() < CLEARED_WITHIN {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        if server.exists() {
+            // Empty, it is about to go, or not the watchdog's to remove.
             tokio::time::sleep(LOOK_EVERY).await;
         }
         match fs::remove_dir_all(&server) {
@@ -66,6 +70,10 @@ impl Place {
         file.write_all(text.as_bytes()).map_err(failed)?;
         Ok(path)
     }
+}
+
+fn holds_anything(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 impl Drop for Place {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::telling::grouped;
+use super::telling::{Teller, grouped};
 use super::{Demo, STREAM, Stage, ledger, run, session, stage};
 use crate::cli::Exit;
 use crate::cli::upkeep::{CHECKS, Upkeep};
@@ -74,7 +74,7 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
             (told, told_at) = (ledger.contacts, Instant::now());
         }
     };
-    demo.teller.blank()?;
+    Teller::blank()?;
     if !demo.stop.is_cancelled() {
         // The engine ended by itself; nothing else is to go on without it.
         demo.stop.cancel();
@@ -92,9 +92,9 @@ fn invite(demo: &Demo, stage: &Stage, server: &Server) -> Result<(), anyhow::Err
         ("status", format!("koresync --config {file} status")),
         ("page", format!("http://{} with /livez, /readyz and /metrics", server.address())),
     ] {
-        demo.teller.line(&format!("  {name:<10} {value}"))?;
+        Teller::line(&format!("  {name:<10} {value}"))?;
     }
-    Ok(demo.teller.blank()?)
+    Ok(Teller::blank()?)
 }
 
 async fn tell(demo: &Demo, warehouse: &Warehouse, new: u64, all: u64) -> Result<(), anyhow::Error> {
@@ -106,5 +106,5 @@ async fn tell(demo: &Demo, warehouse: &Warehouse, new: u64, all: u64) -> Result<
     };
     let (now, watermark) = (demo.clock.now().format("%H:%M:%S"), state.watermark.format("%H:%M:%S"));
     let words = format!("  {now} UTC  {new}, {} in all, complete up to {watermark}", grouped(all));
-    Ok(demo.teller.line(&words)?)
+    Ok(Teller::line(&words)?)
 }

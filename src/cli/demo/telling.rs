@@ -39,7 +39,7 @@ impl Teller {
     }
 
     /// Something to know about the step above.
-    pub fn note(self, words: &str) -> io::Result<()> {
+    pub fn note(words: &str) -> io::Result<()> {
         output::data(&format!("    {words}"))
     }
 
@@ -47,11 +47,11 @@ impl Teller {
         output::data(&format!("\n{}", self.painted(BOLD, words)))
     }
 
-    pub fn line(self, words: &str) -> io::Result<()> {
+    pub fn line(words: &str) -> io::Result<()> {
         output::data(words)
     }
 
-    pub fn blank(self) -> io::Result<()> {
+    pub fn blank() -> io::Result<()> {
         output::data("\n")
     }
 
@@ -61,7 +61,7 @@ impl Teller {
         output::data(&lines.join("\n"))
     }
 
-    pub fn table(self, table: &Table) -> io::Result<()> {
+    pub fn table(table: &Table) -> io::Result<()> {
         let lines: Vec<String> = table.render().lines().map(|line| format!("  {line}")).collect();
         output::data(&lines.join("\n"))
     }
@@ -88,13 +88,9 @@ pub fn answer_table(answer: &Answer) -> Table {
 }
 
 /// With commas between the thousands.
-pub fn grouped(number: impl Into<i128>) -> String {
-    let number: i128 = number.into();
-    let digits = number.unsigned_abs().to_string();
+pub fn grouped(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
     let mut text = String::new();
-    if number < 0 {
-        text.push('-');
-    }
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
@@ -110,8 +106,8 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        let told = [0, 7, 999, 1_000, 20_000, 1_234_567, -1_000].map(grouped);
-        assert_eq!(told, ["0", "7", "999", "1,000", "20,000", "1,234,567", "-1,000"]);
+        let told = [0_u64, 7, 999, 1_000, 20_000, 1_234_567].map(grouped);
+        assert_eq!(told, ["0", "7", "999", "1,000", "20,000", "1,234,567"]);
     }
 
     #[test]
