@@ -1,5 +1,6 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
+mod commands;
 mod economy;
 mod mirror;
 mod private_postgres;
