@@ -1,7 +1,10 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
 mod economy;
+mod exits;
+mod kills;
 mod mirror;
 mod private_postgres;
+mod secrets;
 mod support;
 mod vendor_page;
