@@ -3,7 +3,10 @@
 mod commands;
 mod demo;
 mod economy;
+mod exits;
+mod kills;
 mod mirror;
 mod private_postgres;
+mod secrets;
 mod support;
 mod vendor_page;

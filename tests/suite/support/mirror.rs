@@ -19,8 +19,8 @@ use super::postgres::TestDatabase;
 pub const STREAM: &str = "support";
 pub const STREAM_ID: &str = "st-1";
 pub const ACCOUNT_ID: &str = "acc-1";
-const CLIENT_ID: &str = "cs-1";
-const CLIENT_SECRET: &str = "a secret of the tests, long enough for HS256";
+pub const CLIENT_ID: &str = "cs-1";
+pub const CLIENT_SECRET: &str = "a secret of the tests, long enough for HS256";
 
 /// Contacts of a mirror test: few, unless `KORESYNC_TEST_CONTACTS` asks for more.
 pub fn contacts() -> u64 {

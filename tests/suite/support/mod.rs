@@ -2,3 +2,5 @@
 
 pub mod mirror;
 pub mod postgres;
+pub mod process;
+pub mod site;

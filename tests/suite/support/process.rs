@@ -1,0 +1,191 @@
+//! The real program as a process of its own: its configuration, its life, and what it told.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::mirror::{ACCOUNT_ID, CLIENT_ID, CLIENT_SECRET};
+
+/// Between two looks at something that comes about by itself.
+pub const LOOK: Duration = Duration::from_millis(5);
+
+/// A stream's section of the configuration file.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub name: &'static str,
+    pub id: &'static str,
+    pub start: DateTime<Utc>,
+    /// Keys of `[api]` that it overrides, as lines of TOML.
+    pub overrides: String,
+}
+
+impl Stream {
+    pub fn new(name: &'static str, id: &'static str, start: DateTime<Utc>) -> Self {
+        Self { name, id, start, overrides: String::new() }
+    }
+}
+
+/// A configuration file. The defaults suit a vendor without limits that listens in the test's own process.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    pub database_url: String,
+    pub base_url: String,
+    pub client_secret: String,
+    pub page_size: u32,
+    pub max_window_bytes: u32,
+    pub lease: &'static str,
+    pub give_up: &'static str,
+    pub log_level: &'static str,
+    pub log_format: &'static str,
+    pub streams: Vec<Stream>,
+}
+
+impl Configuration {
+    pub fn new(database_url: &str, base_url: &str, streams: Vec<Stream>) -> Self {
+        Self {
+            database_url: database_url.to_owned(),
+            base_url: base_url.to_owned(),
+            client_secret: CLIENT_SECRET.to_owned(),
+            page_size: 25,
+            max_window_bytes: 256 << 10,
+            lease: "1m",
+            give_up: "1m",
+            log_level: "info",
+            log_format: "json",
+            streams,
+        }
+    }
+
+    fn toml(&self) -> String {
+        let Self { database_url, base_url, client_secret, page_size, max_window_bytes, .. } = self;
+        let Self { lease, give_up, log_level, log_format, .. } = self;
+        let mut text = format!(
+            "[warehouse]\nurl = \"{database_url}\"\n\
+             [api]\nbase_url = \"{base_url}\"\naccount_id = \"{ACCOUNT_ID}\"\norg_id = \"o-1\"\n\
+             client_id = \"{CLIENT_ID}\"\nclient_secret = \"{client_secret}\"\n\
+             requests_per_minute = 600000\npage_size = {page_size}\n\
+             [sync]\nlease = \"{lease}\"\ngive_up = \"{give_up}\"\nmax_window_bytes = {max_window_bytes}\n\
+             [server]\nlisten = \"127.0.0.1:0\"\n\
+             [log]\nlevel = \"{log_level}\"\nformat = \"{log_format}\"\n"
+        );
+        for Stream { name, id, start, overrides } in &self.streams {
+            let start = start.to_rfc3339_opts(SecondsFormat::Secs, true);
+            write!(text, "[streams.{name}]\nstream_id = \"{id}\"\nstart = \"{start}\"\n{overrides}\n").expect("text");
+        }
+        text
+    }
+}
+
+/// The program with a configuration file, and a folder for what its processes tell.
+#[derive(Debug)]
+pub struct Program {
+    folder: TempDir,
+    configuration: PathBuf,
+    spawned: std::cell::Cell<usize>,
+}
+
+impl Program {
+    pub fn new(configuration: &Configuration) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("koresync.toml");
+        std::fs::write(&path, configuration.toml()).expect("a configuration file");
+        Self { folder, configuration: path, spawned: std::cell::Cell::default() }
+    }
+
+    /// Starts it with arguments after `--config`. Dropped, the process is killed.
+    pub fn spawn(&self, arguments: &[&str]) -> Process {
+        let number = self.spawned.replace(self.spawned.get() + 1);
+        let file = |stream: &str| self.folder.path().join(format!("{number}.{stream}"));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_koresync"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("KORESYNC") || name.starts_with("PG") || name == "RUST_LOG" {
+                command.env_remove(name);
+            }
+        }
+        command.arg("--config").arg(&self.configuration).args(arguments);
+        command.stdin(Stdio::null());
+        // Files, since a pipe that nobody reads would stop the process.
+        command.stdout(File::create(&stdout).expect("a file")).stderr(File::create(&stderr).expect("a file"));
+        let child = command.kill_on_drop(true).spawn().expect("the program");
+        Process { child, stdout, stderr, what: arguments.join(" ") }
+    }
+
+    /// Runs it to its end. Gives its exit code and everything that it told.
+    pub async fn run(&self, arguments: &[&str], within: Duration) -> (Option<i32>, String) {
+        let mut process = self.spawn(arguments);
+        let status = process.ended(within).await;
+        (status.code(), process.told())
+    }
+}
+
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    what: String,
+}
+
+impl Process {
+    /// SIGKILL, and the wait for its end. Panics when it had ended by itself.
+    pub async fn kill(mut self) {
+        if let Some(status) = self.child.try_wait().expect("a state") {
+            panic!("`{}` ended by itself with {status}:\n{}", self.what, self.told());
+        }
+        self.child.kill().await.expect("a SIGKILL");
+    }
+
+    /// SIGTERM. What it does about it takes its time.
+    pub fn terminate(&self) {
+        let pid = self.child.id().expect("a process that lives").to_string();
+        let sent = std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().expect("the program kill");
+        assert!(sent.success(), "no SIGTERM could be sent");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a state").is_none()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => status.expect("an end"),
+            Err(_) => panic!("`{}` did not end within {within:?}:\n{}", self.what, self.told()),
+        }
+    }
+
+    /// Everything on stdout and stderr so far.
+    pub fn told(&self) -> String {
+        text(&self.stdout) + &text(&self.stderr)
+    }
+
+    /// Waits until it has told something with these words.
+    pub async fn tells(&mut self, words: &str) {
+        let began = Instant::now();
+        while !text(&self.stderr).contains(words) {
+            assert!(self.is_running(), "`{}` ended before it told \"{words}\":\n{}", self.what, self.told());
+            assert!(began.elapsed() < Duration::from_secs(30), "`{}` never told \"{words}\"", self.what);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The address that the daemon listens on, once it does.
+    pub async fn address(&mut self) -> String {
+        self.tells("koresync starts.").await;
+        let told = text(&self.stderr);
+        let at = told.find("127.0.0.1:").expect("an address in the log");
+        told[at..].chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect()
+    }
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).expect("what the process told")).into_owned()
+}
