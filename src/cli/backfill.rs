@@ -69,7 +69,7 @@ pub struct FileArgs {
     /// The end, itself left out
     #[arg(long, value_name = "TIME", required = true, value_parser = moment::parse)]
     pub to: Option<DateTime<Utc>>,
-    /// The first guess of a window's length
+    /// A fixed length for its windows, which size themselves otherwise
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span)]
     pub window: Option<Duration>,
     /// Count the contacts and estimate the requests; change nothing

@@ -144,6 +144,7 @@ fn registrations(settings: &Settings) -> Vec<Registration> {
         stream_id: stream.stream_id.clone(),
         start_at: stream.start,
         first_span,
+        settle: TimeDelta::from_std(settings.sync.settle).unwrap_or_default(),
     };
     settings.streams.values().map(registration).collect()
 }
@@ -160,7 +161,6 @@ pub fn engine_options(settings: &Settings) -> Options {
         max_window_bytes: sync.max_window_bytes,
         poll_interval: sync.poll_interval,
         settle: sync.settle,
-        first_span: first_span(settings),
         give_up: sync.give_up,
         lease: sync.lease,
     }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::prove::RecordIdentity;
 use super::reading::{Read, Record};
 use crate::domain::Window;
-use crate::normalise::{MAPPER_VERSION, Normalised, normalise, winner};
+use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::streams::Learned;
@@ -107,7 +107,12 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
             commit.outcomes.unchanged += 1;
             continue;
         }
-        let normalised = match normalise(&record.raw) {
+        let read = normalise(&record.raw).and_then(|normalised| {
+            let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
+            let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
+            is_in_calendar.then_some(normalised).ok_or_else(outside)
+        });
+        let normalised = match read {
             Ok(normalised) => normalised,
             Err(rejected) => {
                 aside.push(SetAside {

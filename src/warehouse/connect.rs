@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
 
 use super::WarehouseError;
 use super::link::Link;
@@ -76,11 +76,13 @@ impl ConnectOptions {
             .idle_timeout(Duration::from_mins(5))
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // Nobody inherits a transaction that a failed task left open. (A bare `rollback`
-                    // would fill the server's log with warnings.)
-                    let is_open: bool =
-                        sqlx::query_scalar("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
-                    if is_open {
+                    // Nobody inherits a transaction that a failed task left open: one is open when it
+                    // began before the statement that asks. (By the simple protocol, in which they are
+                    // the same moment otherwise; and asked, since a bare `rollback` would fill the
+                    // server's log with warnings.)
+                    let asked =
+                        sqlx::raw_sql("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
+                    if asked.try_get::<bool, _>(0)? {
                         sqlx::query("rollback").execute(connection).await?;
                     }
                     Ok(true)

@@ -120,7 +120,7 @@ impl Follow {
                 return Ok(outcome);
             }
             let Ok(after) = warehouse.backfill(id).await else { return Ok(outcome) };
-            if after.state != "paused" && after.verified_seconds <= before.verified_seconds {
+            if after.state != "paused" && after.read_seconds <= before.read_seconds {
                 return Ok(outcome);
             }
         }
