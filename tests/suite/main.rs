@@ -7,6 +7,7 @@ mod exits;
 mod kills;
 mod mirror;
 mod private_postgres;
+mod rereading;
 mod secrets;
 mod support;
 mod vendor_page;

@@ -83,6 +83,7 @@ pub struct Mirror {
     pub settings: Settings,
     /// Another server to read from than the simulated vendor.
     pub base_url: Option<String>,
+    population: simulate::Options,
 }
 
 impl Mirror {
@@ -92,8 +93,15 @@ impl Mirror {
         let clock: SharedClock = Arc::new(ScaledClock::new(origin, settings.time_scale));
         let database = TestDatabase::create().await;
         migrate::up(&connect(database.url())).await.expect("a schema");
-        let vendor = simulate::start(population, Arc::clone(&clock)).await.expect("a simulated vendor");
-        Self { database, vendor, clock, settings, base_url: None }
+        let vendor = simulate::start(population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
+        Self { database, vendor, clock, settings, base_url: None, population }
+    }
+
+    /// The same vendor and database, so long after the end of the population.
+    pub async fn later(self, afterwards: TimeDelta) -> Self {
+        let clock: SharedClock = Arc::new(ScaledClock::new(end() + afterwards, self.settings.time_scale));
+        let vendor = simulate::start(self.population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
+        Self { vendor, clock, ..self }
     }
 
     pub fn warehouse(&self) -> Warehouse {
