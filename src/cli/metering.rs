@@ -16,7 +16,7 @@ use crate::warehouse::budget::AccountBudget;
 #[derive(Debug)]
 pub enum Meter {
     Shared {
-        budget: AccountBudget,
+        budget: Box<AccountBudget>,
         /// The part of the account's limit that is used now, 0.5 to 1.
         share: f64,
     },
@@ -50,7 +50,7 @@ async fn shared(settings: &Settings, stream: &StreamSettings, clock: &SharedCloc
     // With the limit that is kept, so that it stays as it is.
     let rate = status.requests_per_minute;
     let budget = AccountBudget::open(&warehouse, account, rate, CancellationToken::new()).await.ok()?;
-    Some(Meter::Shared { budget, share: status.share })
+    Some(Meter::Shared { budget: Box::new(budget), share: status.share })
 }
 
 impl Budget for Meter {

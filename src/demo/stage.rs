@@ -49,7 +49,7 @@ impl Account {
     /// Its history ends at `now`, and its present goes on at the same pace.
     pub fn new(extent: Extent, now: DateTime<Utc>) -> Self {
         let secret = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        Self { extent, end: now, secret }
+        Self { extent, end: now - SETTLE, secret }
     }
 
     /// The first moment of its history.

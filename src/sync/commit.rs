@@ -79,7 +79,7 @@ fn settle_repeats(records: &[Record]) -> Vec<&Record> {
             several => several.get(winner(several.iter().map(|r| r.raw.as_ref()))).copied(),
         })
         .collect();
-    settled.sort_by(|a, b| (a.identity.started_at, a.raw_hash).cmp(&(b.identity.started_at, b.raw_hash)));
+    settled.sort_by_key(|record| (record.identity.started_at, record.raw_hash));
     settled
 }
 

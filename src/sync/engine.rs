@@ -272,8 +272,7 @@ impl Engine {
                 };
                 let late: Vec<&StreamLook> = look.streams.iter().filter(late).collect();
                 let all_refused = !late.is_empty() && late.iter().all(|stream| stream.is_refused);
-                let only_unverified = !late.is_empty() && late.iter().all(|stream| stream.is_only_unverified());
-                (is_stuck || all_refused || (only_unverified && is_stuck)).then(|| self.verdict(look, &late))
+                (is_stuck || all_refused).then(|| self.verdict(look, &late))
             }
         }
     }

@@ -19,6 +19,9 @@ use crate::warehouse::{Warehouse, WarehouseError};
 /// A refused stream is tried again after so long, or when its secret changes.
 const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
 
+/// A range of fewer records may well hold none below the threshold: its count says nothing.
+const TELLING_ROWS: u64 = 20;
+
 /// What became of a claim.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -57,7 +60,10 @@ async fn read_and_write(warehouse: &Warehouse, options: &Options, source: &Sourc
     let mut learned = std::mem::take(&mut reader.learned);
     let written = match verdict {
         Ok(Verdict::Proved(read, proof)) => {
-            if state.below_threshold_effect.is_none() && source.include_below_threshold && read.tally.rows > 0 {
+            if state.below_threshold_effect.is_none()
+                && source.include_below_threshold
+                && read.tally.rows >= TELLING_ROWS
+            {
                 learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
             }
             let judgement = Judgement { proof: Some(proof), failure: None, requests: metered.requests() };

@@ -133,7 +133,8 @@ impl Warehouse {
     /// wait to be claimed. Returns how many were planned.
     pub async fn plan_backfill(&self, id: i64, span: TimeDelta, ahead: usize) -> Result<usize, WarehouseError> {
         let mut transaction = self.begin().await?;
-        let row: Option<(String, DateTime<Utc>, DateTime<Utc>, Option<i64>)> = sqlx::query_as(
+        type Running = (String, DateTime<Utc>, DateTime<Utc>, Option<i64>);
+        let row: Option<Running> = sqlx::query_as(
             "select stream, from_at, planned_down_to, span_seconds from koresync.backfills \
              where id = $1 and state = 'running' for no key update",
         )
@@ -227,7 +228,7 @@ impl Warehouse {
     /// Marks this process as the one that shows the backfill's progress; errors when another one,
     /// seen less than 15 s ago, does.
     pub async fn follow_backfill(&self, id: i64, follower: &str) -> Result<(), WarehouseError> {
-        let followed = sqlx::query(
+        let marked = sqlx::query(
             "update koresync.backfills set follower = $2, follower_seen_at = clock_timestamp() \
              where id = $1 and (follower is null or follower = $2 or follower_seen_at < clock_timestamp() - interval '15 seconds')",
         )
@@ -235,7 +236,7 @@ impl Warehouse {
         .bind(follower)
         .execute(&self.pool)
         .await?;
-        if followed.rows_affected() == 0 {
+        if marked.rows_affected() == 0 {
             return Err(WarehouseError::Held(format!(
                 "another process follows backfill {id}; `koresync backfill show {id}` tells how far it is"
             )));

@@ -44,6 +44,7 @@ struct Slots {
 
 impl Slots {
     /// Adds to the waiting so far; gives the whole seconds to count now.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number of at least 0")]
     fn note_wait(&mut self, seconds: f64) -> u64 {
         self.wait_rest += seconds.max(0.0);
         let whole = self.wait_rest.trunc();
@@ -132,8 +133,9 @@ impl AccountBudget {
         .await?;
         // The two clocks may differ: what counts is how far ahead of the database's now a slot lies.
         let ahead = first - now;
+        let interval = Duration::from_secs_f64(interval.max(0.0));
         Ok((0..count)
-            .map(|place| local + ahead + TimeDelta::microseconds((f64::from(place) * interval * 1e6).round() as i64))
+            .map(|place| local + ahead + TimeDelta::from_std(interval * place.unsigned_abs()).unwrap_or_default())
             .collect())
     }
 

@@ -215,13 +215,13 @@ impl Warehouse {
         .bind(stream)
         .fetch_one(&mut *transaction)
         .await?;
-        let most = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
-        let windows = cut_upwards(frontier, until, span, most);
-        let Some(last) = windows.last() else { return Ok(0) };
+        let room = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
+        let windows = cut_upwards(frontier, until, span, room);
+        let Some(latest) = windows.last() else { return Ok(0) };
         insert_windows(&mut transaction, stream, Lane::Live, None, &windows, self.clock.database_time()).await?;
         sqlx::query("update koresync.streams set frontier = $2 where stream = $1")
             .bind(stream)
-            .bind(last.to)
+            .bind(latest.to)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

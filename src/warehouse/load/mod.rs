@@ -291,14 +291,12 @@ impl WindowCommit {
         if error.remedy() != Remedy::Data {
             return Err(error);
         }
-        match batch {
-            [single] => self.refuse(single, &error).await,
-            _ => {
-                let (early, late) = batch.split_at(batch.len() / 2);
-                pending.extend([late, early]);
-                Ok(())
-            }
+        if let [single] = batch {
+            return self.refuse(single, &error).await;
         }
+        let (early, late) = batch.split_at(batch.len() / 2);
+        pending.extend([late, early]);
+        Ok(())
     }
 
     async fn refuse(&mut self, incoming: &Incoming<'_>, error: &WarehouseError) -> Result<(), WarehouseError> {
