@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
 
 use super::WarehouseError;
 use super::link::Link;
@@ -74,9 +74,13 @@ impl ConnectOptions {
             .after_release(|connection, _| {
                 Box::pin(async move {
                     // Nobody inherits a transaction that a failed task left open. (A bare `rollback`
-                    // would fill the server's log with warnings.)
-                    let is_open: bool =
-                        sqlx::query_scalar("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
+                    // would fill the server's log and ours with warnings.) By the simple protocol: the
+                    // extended one's Execute is a later statement than the Bind that began the
+                    // transaction, so the two times would always differ.
+                    let is_open: bool = sqlx::raw_sql("select now() <> statement_timestamp()")
+                        .fetch_one(&mut *connection)
+                        .await?
+                        .try_get(0)?;
                     if is_open {
                         sqlx::query("rollback").execute(connection).await?;
                     }
