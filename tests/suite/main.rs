@@ -3,6 +3,7 @@
 mod economy;
 mod exits;
 mod kills;
+mod leases;
 mod mirror;
 mod private_postgres;
 mod secrets;
