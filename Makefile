@@ -3,11 +3,11 @@ SHELL = /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test demo
+.PHONY: help setup setup-tests lint test test-full demo
 
 help: ## This list
 	@echo "make targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
@@ -35,6 +35,16 @@ test: setup-tests lint ## Every check and every test; it installs what they need
 		echo "== examples in the documentation"; $(CARGO) test --doc; \
 	fi
 	@echo "== all passed"
+
+test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kills, the release build; half an hour
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo "$(CARGO) nextest run --release --profile full"; \
+		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 $(CARGO) nextest run --release --profile full; \
+	else \
+		echo "cargo-nextest is not there: $(CARGO) test takes its place"; \
+		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 \
+			$(CARGO) test --release --lib --bins --tests -- --test-threads=1; \
+	fi
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

@@ -172,15 +172,16 @@ async fn give_back(
             return warehouse.give_back(claim, None, TimeDelta::zero(), requests).await;
         }
         warehouse.learn(&claim.stream, &learned).await?;
+        if matches!(error, ApiError::Refused { .. } | ApiError::Credentials(_)) {
+            // The stream waits as a whole; a window that waited for itself as well, an hour in the end,
+            // would do so long after the secret was mended. First the pause, so that nobody takes it again.
+            pause(warehouse, state, claim, &error).await?;
+            return warehouse.give_back(claim, Some(&error.to_string()), TimeDelta::zero(), requests).await;
+        }
         let delay = retry_delay(claim.attempts);
         warehouse.give_back(claim, Some(&error.to_string()), delay, requests).await?;
         match error.remedy() {
-            api::Remedy::Operator => {
-                if state.paused_at.is_none() {
-                    tracing::error!(%error, "The stream is paused; it is tried again when its secret changes, and every 15 minutes.");
-                }
-                warehouse.pause_stream(&claim.stream, &error.to_string(), REFUSED_FOR).await
-            }
+            api::Remedy::Operator => pause(warehouse, state, claim, &error).await,
             api::Remedy::Database => Ok(()),
             _ => {
                 tracing::warn!(%error, "A window could not be read; it will be tried again.");
@@ -193,6 +194,18 @@ async fn give_back(
         Ok(()) => Done::Api(error),
         Err(lost) => Done::Warehouse(lost),
     }
+}
+
+async fn pause(
+    warehouse: &Warehouse,
+    state: &StreamState,
+    claim: &Claim,
+    error: &ApiError,
+) -> Result<(), WarehouseError> {
+    if state.paused_at.is_none() {
+        tracing::error!(%error, "The stream is paused; it is tried again when its secret changes, and every 15 minutes.");
+    }
+    warehouse.pause_stream(&claim.stream, &error.to_string(), REFUSED_FOR).await
 }
 
 /// 15 s, 1 min, 4 min, 16 min, then every hour.

@@ -18,13 +18,14 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Windows of a few pages each, so that many are in the making at any moment, and leases that end soon after a death.
 fn small_windows(site: &Site) -> Configuration {
-    Configuration { lease: "1s", ..site.configuration() }
+    Configuration { lease: "1s", max_window_bytes: 64 << 10, ..site.configuration() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_killed_at_random_moments_loses_and_doubles_nothing() {
     let database = TestDatabase::create().await;
     let mut site = Site::start(database.url(), Site::slow_population()).await;
+    site.slow_down_commits().await;
     let program = Program::new(&small_windows(&site));
     let mut chances = chances();
     let (kills, mut while_writing) = (times(10, 100), 0);
@@ -36,10 +37,11 @@ async fn a_load_killed_at_random_moments_loses_and_doubles_nothing() {
         } else if site.writes(Duration::from_secs(3)).await {
             tokio::time::sleep(milliseconds(&mut chances, 0..30)).await;
         }
+        site.assert_ledger_and_rows_agree().await;
         while_writing += u32::from(site.is_writing().await);
         process.kill().await;
         // What the server still does for the dead process goes on meanwhile.
-        site.assert_nothing_is_claimed_that_is_not_there().await;
+        site.assert_ledger_and_rows_agree().await;
         if chances.random_bool(0.5) {
             let leased = "select count(*) from koresync.windows where lease_expires_at > clock_timestamp()";
             site.becomes(0, leased, Duration::from_secs(5)).await;
@@ -50,7 +52,7 @@ async fn a_load_killed_at_random_moments_loses_and_doubles_nothing() {
     println!("{kills} kills, {while_writing} of them in a transaction that wrote, {} looks", site.looks);
     let (exit, told) = program.run(&["run", "--once"], A_LOAD).await;
     assert_eq!(exit, Some(0), "{told}");
-    site.assert_nothing_is_claimed_that_is_not_there().await;
+    site.assert_ledger_and_rows_agree().await;
     site.assert_equal().await;
     site.assert_ledger_closed().await;
 }
@@ -60,6 +62,7 @@ async fn a_daemon_survives_crashes_of_postgresql_and_catches_up() {
     let mut postgres = cluster().await;
     postgres.create_database("warehouse").await.expect("a database");
     let mut site = Site::start(&postgres.url("warehouse"), Site::slow_population()).await;
+    site.slow_down_commits().await;
     let program = Program::new(&small_windows(&site));
     let mut chances = chances();
     let (crashes, mut while_writing) = (times(4, 25), 0);
@@ -71,17 +74,18 @@ async fn a_daemon_survives_crashes_of_postgresql_and_catches_up() {
         } else {
             tokio::time::sleep(milliseconds(&mut chances, 5..2_000)).await;
         }
+        site.assert_ledger_and_rows_agree().await;
         while_writing += u32::from(site.is_writing().await);
         postgres.crash().await.expect("a crash");
         tokio::time::sleep(milliseconds(&mut chances, 0..500)).await;
         postgres.restart().await.expect("a restart");
-        site.assert_nothing_is_claimed_that_is_not_there().await;
+        site.assert_ledger_and_rows_agree().await;
         assert!(daemon.is_running(), "the daemon ended:\n{}", daemon.told());
     }
     println!("{crashes} crashes, {while_writing} of them in a transaction that wrote, {} looks", site.looks);
     let began = std::time::Instant::now();
     while !site.is_caught_up().await {
-        site.assert_nothing_is_claimed_that_is_not_there().await;
+        site.assert_ledger_and_rows_agree().await;
         assert!(began.elapsed() < A_LOAD && daemon.is_running(), "the daemon does not catch up:\n{}", daemon.told());
         tokio::time::sleep(milliseconds(&mut chances, 50..200)).await;
     }
@@ -97,8 +101,9 @@ async fn a_daemon_survives_crashes_of_postgresql_and_catches_up() {
 async fn sigterm_ends_the_daemon_in_order() {
     let database = TestDatabase::create().await;
     let mut site = Site::start(database.url(), Site::slow_population()).await;
+    site.slow_down_commits().await;
     // Leases far longer than the test: what is free afterwards was given back.
-    let program = Program::new(&Configuration { lease: "10m", ..site.configuration() });
+    let program = Program::new(&Configuration { lease: "10m", ..small_windows(&site) });
     let mut chances = chances();
     let (signals, mut while_writing, mut longest) = (times(8, 50), 0, Duration::ZERO);
     for _ in 0..signals {
@@ -119,7 +124,7 @@ async fn sigterm_ends_the_daemon_in_order() {
         let left = "select (select count(*) from pg_prepared_xacts) \
             + (select count(*) from koresync.windows where owner is not null or lease_expires_at is not null)";
         assert_eq!(site.number(left).await, 0, "leases left behind:\n{}", daemon.told());
-        site.assert_nothing_is_claimed_that_is_not_there().await;
+        site.assert_ledger_and_rows_agree().await;
         site.forget_lost_slots().await;
     }
     println!(

@@ -5,6 +5,7 @@ mod demo;
 mod economy;
 mod exits;
 mod kills;
+mod leases;
 mod mirror;
 mod private_postgres;
 mod rereading;

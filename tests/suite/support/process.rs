@@ -145,9 +145,14 @@ impl Process {
 
     /// SIGTERM. What it does about it takes its time.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name: STOP, CONT.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().expect("a process that lives").to_string();
-        let sent = std::process::Command::new("kill").args(["-s", "TERM", &pid]).status().expect("the program kill");
-        assert!(sent.success(), "no SIGTERM could be sent");
+        let sent = std::process::Command::new("kill").args(["-s", name, &pid]).status().expect("the program kill");
+        assert!(sent.success(), "no SIG{name} could be sent");
     }
 
     pub fn is_running(&mut self) -> bool {

@@ -83,6 +83,25 @@ impl Site {
         PgConnection::connect(&self.database_url).await.expect("a connection")
     }
 
+    /// Draws out the moments in which a death could part what belongs together: between the rows and the ledger, and
+    /// between the watermark and the commit.
+    pub async fn slow_down_commits(&self) {
+        let mut connection = self.connection().await;
+        // `always`: the daemon loads with triggers off.
+        sqlx::raw_sql(
+            "create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.02); return new; end $$; \
+             create trigger dawdle before update of state on koresync.windows for each row when (new.state = 'verified') \
+               execute function dawdle(); \
+             alter table koresync.windows enable always trigger dawdle; \
+             create trigger dawdle after update of watermark on koresync.streams for each row execute function dawdle(); \
+             alter table koresync.streams enable always trigger dawdle;",
+        )
+        .execute(&mut connection)
+        .await
+        .expect("triggers");
+        connection.close().await.ok();
+    }
+
     pub async fn number(&self, query: &'static str) -> i64 {
         let mut connection = self.connection().await;
         let number = sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("a number");
@@ -142,9 +161,10 @@ impl Site {
         connection.close().await.ok();
     }
 
-    /// Looks whether all that the ledger calls verified is there, and nothing twice: each window by itself, and
-    /// everything up to the watermark. One statement each, so that what is compared was true at one moment.
-    pub async fn assert_nothing_is_claimed_that_is_not_there(&mut self) {
+    /// Looks whether all that the ledger calls verified is there, and nothing twice, each window by itself and
+    /// everything up to the watermark; and whether all that is there came with its entry in the ledger. A statement
+    /// each, so that what is compared was true at one moment.
+    pub async fn assert_ledger_and_rows_agree(&mut self) {
         self.looks += 1;
         let mut connection = self.connection().await;
         let claimed: Vec<(String, DateTime<Utc>, DateTime<Utc>, i64)> = sqlx::query_as(
@@ -156,7 +176,16 @@ impl Site {
         .fetch_all(&mut connection)
         .await
         .expect("what is claimed");
+        let unaccounted: i64 = sqlx::query_scalar(
+            "select count(*) from koresync.raw_contacts r where not exists (select from koresync.windows w \
+               where w.stream = r.stream and w.state = 'verified' \
+               and w.requested_from = r.requested_from and w.requested_to = r.requested_to)",
+        )
+        .fetch_one(&mut connection)
+        .await
+        .expect("a count");
         connection.close().await.ok();
+        assert_eq!(unaccounted, 0, "contacts whose window is not in the ledger");
         for (stream, from, to, held) in claimed {
             let expected = self.expected(&stream, from, to);
             assert_eq!(held.cast_unsigned(), expected, "contacts of {stream} from {from} to {to}, called verified");
