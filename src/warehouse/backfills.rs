@@ -42,6 +42,9 @@ impl Backfill {
     }
 }
 
+/// Of a running backfill: its stream, start, planned end, and fixed length of windows.
+type Running = (String, DateTime<Utc>, DateTime<Utc>, Option<i64>);
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -133,7 +136,6 @@ impl Warehouse {
     /// wait to be claimed. Returns how many were planned.
     pub async fn plan_backfill(&self, id: i64, span: TimeDelta, ahead: usize) -> Result<usize, WarehouseError> {
         let mut transaction = self.begin().await?;
-        type Running = (String, DateTime<Utc>, DateTime<Utc>, Option<i64>);
         let row: Option<Running> = sqlx::query_as(
             "select stream, from_at, planned_down_to, span_seconds from koresync.backfills \
              where id = $1 and state = 'running' for no key update",

@@ -52,10 +52,10 @@ impl Daemon {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(answer) => answer,
-            Err(_) => panic!("{path} never changed: {}", self.get(path).await),
-        }
+        let Ok(answer) = tokio::time::timeout(PATIENCE, waiting).await else {
+            panic!("{path} never changed: {}", self.get(path).await)
+        };
+        answer
     }
 
     async fn signal(&self, name: &str) {

@@ -18,8 +18,8 @@ async fn migrating_twice_is_harmless_and_its_status_follows() {
     koresync.run(&["migrate"]).await.expect(0).tells("applied 0001");
     koresync.run(&["migrate", "up"]).await.expect(0).tells("up to date");
     let status = koresync.run(&["migrate", "status", "--json"]).await;
-    let states = status.expect(0).json();
-    assert!(states.as_array().is_some_and(|all| all.len() >= 2 && all.iter().all(|s| s["is_applied"] == true)));
+    let shown = status.expect(0).json();
+    assert!(shown.as_array().is_some_and(|all| all.len() >= 2 && all.iter().all(|s| s["is_applied"] == true)));
     let printed = koresync.run(&["migrate", "print"]).await;
     assert!(printed.expect(0).stdout.contains("create table kore.contacts"));
 }

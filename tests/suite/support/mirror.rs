@@ -69,7 +69,7 @@ impl Default for Settings {
             max_window_bytes: 16 << 20,
             history: TimeDelta::days(10),
             afterwards: TimeDelta::hours(1),
-            give_up: Duration::from_secs(6 * 3_600),
+            give_up: Duration::from_hours(6),
             below_in: api::Placement::Body,
         }
     }
@@ -105,7 +105,7 @@ impl Mirror {
     }
 
     pub fn warehouse(&self) -> Warehouse {
-        let lease = Duration::from_secs(3_600);
+        let lease = Duration::from_hours(1);
         Warehouse::new(&connect(self.database.url()), Arc::clone(&self.clock), chrono_tz::UTC, lease)
     }
 
@@ -127,10 +127,10 @@ impl Mirror {
             workers: 4,
             fetches: 6,
             max_window_bytes: self.settings.max_window_bytes,
-            poll_interval: Duration::from_secs(60),
-            settle: Duration::from_secs(900),
+            poll_interval: Duration::from_mins(1),
+            settle: Duration::from_mins(15),
             give_up: self.settings.give_up,
-            lease: Duration::from_secs(3_600),
+            lease: Duration::from_hours(1),
         };
         Engine::new(warehouse, options, vec![source], format!("test-{}", uuid::Uuid::new_v4()), stop)
     }
@@ -158,7 +158,7 @@ impl Mirror {
             client_id: CLIENT_ID.to_owned(),
             secret: api::SecretSource::inline(CLIENT_SECRET),
         };
-        let retry = api::RetryPolicy { give_up: Duration::from_secs(3_600), ..api::RetryPolicy::default() };
+        let retry = api::RetryPolicy { give_up: Duration::from_hours(1), ..api::RetryPolicy::default() };
         let client = api::Client::new(endpoint, credentials, Arc::clone(&self.clock), retry, 7)
             .expect("a client")
             .stopped_by(stop.clone());
@@ -172,7 +172,7 @@ impl Mirror {
             page_size: self.settings.page_size,
             paging: None,
             include_below_threshold: true,
-            poll_interval: Duration::from_secs(60),
+            poll_interval: Duration::from_mins(1),
         }
     }
 

@@ -161,10 +161,10 @@ impl Process {
 
     /// Waits for its end.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
-        match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => status.expect("an end"),
-            Err(_) => panic!("`{}` did not end within {within:?}:\n{}", self.what, self.told()),
-        }
+        let Ok(status) = tokio::time::timeout(within, self.child.wait()).await else {
+            panic!("`{}` did not end within {within:?}:\n{}", self.what, self.told())
+        };
+        status.expect("an end")
     }
 
     /// Everything on stdout and stderr so far.
