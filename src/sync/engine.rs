@@ -109,8 +109,7 @@ impl Engine {
         owner: String,
         stop: CancellationToken,
     ) -> Self {
-        let sources = Arc::new(sources.into_iter().map(Arc::new).collect());
-        Self { bench: Bench { warehouse, options: Arc::new(options), sources }, owner, stop, board: Arc::default() }
+        Self { bench: Bench::new(warehouse, options, sources), owner, stop, board: Arc::default() }
     }
 
     /// Grows while the planner looks and plans, at least once a poll even when there is nothing to do:
@@ -211,7 +210,7 @@ impl Engine {
     }
 
     async fn plan_and_look(&self, scope: &Scope, until: Until) -> Result<Look, WarehouseError> {
-        let Bench { warehouse, options, sources } = &self.bench;
+        let Bench { warehouse, options, sources, .. } = &self.bench;
         let planned = planner::plan(warehouse, options, sources, scope, until).await?;
         if planned > 0 {
             self.board.changed.notify_waiters();
@@ -358,7 +357,7 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
             Ok(Some(claim)) => {
                 let stream = claim.stream.clone();
                 let Some(source) = bench.source(&stream).cloned() else { continue };
-                let done = worker::work(&bench.warehouse, &bench.options, &source, claim).await;
+                let done = worker::work(&bench, &source, claim).await;
                 match tell(&board, &stream, done) {
                     None => continue,
                     Some(pause) => pause,

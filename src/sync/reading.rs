@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
+use tokio::sync::Semaphore;
 
 use super::paging::{self, Habit, Symptom};
 use super::prove::{RecordIdentity, Tally, by_agreement, by_one_read, is_other_total};
 use super::sizing::{self, Bounds};
 use super::source::{Metered, Options, Source};
+use super::worker::Bench;
 use crate::api::{ApiError, PageRequest};
 use crate::domain::clock::SharedClock;
 use crate::domain::{ContentHash, Window};
@@ -90,6 +92,7 @@ struct Fetched {
 pub(super) struct WindowReader<'s> {
     source: &'s Source,
     options: &'s Options,
+    fetching: &'s Semaphore,
     budget: &'s Metered<'s>,
     /// Set when the lease is lost.
     lost: &'s AtomicBool,
@@ -108,19 +111,21 @@ pub(super) struct WindowReader<'s> {
 impl<'s> WindowReader<'s> {
     pub(super) fn new(
         source: &'s Source,
-        options: &'s Options,
+        bench: &'s Bench,
         state: &StreamState,
         budget: &'s Metered<'s>,
         lost: &'s AtomicBool,
         window: Window,
-        clock: &'s SharedClock,
     ) -> Self {
+        let options: &Options = &bench.options;
+        let clock = bench.warehouse.clock();
         let known_limit = state.page_limit.and_then(|limit| u32::try_from(limit).ok());
         let limit = known_limit.map_or(source.page_size, |known| known.min(source.page_size));
         let known_habit = state.paging.as_deref().and_then(Habit::parse);
         Self {
             source,
             options,
+            fetching: &bench.fetching,
             budget,
             lost,
             clock,
@@ -327,7 +332,7 @@ impl<'s> WindowReader<'s> {
 
     /// Whether so many records would be better cut before they are all fetched.
     fn is_too_many(&self, due: u64) -> bool {
-        let most = self.bounds.pages_max.map_or(self.bounds.records() * 2, |_| self.bounds.records());
+        let most = self.bounds.pages_max.map_or(self.bounds.records() * 3 / 2, |_| self.bounds.records());
         self.bounds.max_window_bytes != usize::MAX && due > most.max(u64::from(self.limit))
     }
 
@@ -393,6 +398,8 @@ impl<'s> WindowReader<'s> {
         let (from, to) = self.window.request_range();
         let (offset, page) = self.habit.place(k, limit);
         let request = PageRequest { from, to, offset, page, limit, include_below_threshold: None };
+        // Never closed; without a permit the page is fetched all the same.
+        let _permit = self.fetching.acquire().await.ok();
         let answer = self.source.client.page(&request, self.budget).await?;
         let read_at = self.clock.now();
         let records = answer.records.into_iter().map(Record::new).collect();

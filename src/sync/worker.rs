@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::commit::{self, Judgement};
@@ -11,6 +12,7 @@ use super::planner::learn_size;
 use super::reading::{Read, ReadError, Verdict, WindowReader};
 use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
+use crate::domain::Window;
 use crate::warehouse::load::{Outcomes, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::windows::Claim;
@@ -35,27 +37,29 @@ pub(super) enum Done {
     Dropped,
 }
 
-pub(super) async fn work(warehouse: &Warehouse, options: &Options, source: &Source, claim: Claim) -> Done {
+pub(super) async fn work(bench: &Bench, source: &Source, claim: Claim) -> Done {
+    let warehouse = &bench.warehouse;
     let span = tracing::info_span!(
         "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id
     );
     let began = warehouse.clock().now();
-    let done = Box::pin(read_and_write(warehouse, options, source, &claim)).instrument(span).await;
+    let done = Box::pin(read_and_write(bench, source, &claim)).instrument(span).await;
     let took = (warehouse.clock().now() - began).as_seconds_f64();
     metrics::histogram!("koresync_window_duration_seconds", "stream" => claim.stream.clone(), "lane" => claim.lane.as_str())
         .record(took);
     done
 }
 
-async fn read_and_write(warehouse: &Warehouse, options: &Options, source: &Source, claim: &Claim) -> Done {
+async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
+    let Bench { warehouse, options, .. } = bench;
     let state = match warehouse.stream_state(&claim.stream).await {
         Ok(state) => state,
         Err(error) => return Done::Warehouse(error),
     };
     let heartbeat = Heartbeat::start(warehouse.clone(), claim.clone(), options.lease);
+    let _room = bench.room(&state, claim.window).await;
     let metered = Metered::new(&source.budget);
-    let mut reader =
-        WindowReader::new(source, options, &state, &metered, &heartbeat.lost, claim.window, warehouse.clock());
+    let mut reader = WindowReader::new(source, bench, &state, &metered, &heartbeat.lost, claim.window);
     let verdict = reader.read().await;
     let mut learned = std::mem::take(&mut reader.learned);
     let written = match verdict {
@@ -144,7 +148,7 @@ async fn split(
     warehouse: &Warehouse,
     state: &StreamState,
     claim: &Claim,
-    parts: &[crate::domain::Window],
+    parts: &[Window],
     mut learned: Learned,
     requests: u64,
 ) -> Result<Done, WarehouseError> {
@@ -245,9 +249,42 @@ pub(super) struct Bench {
     pub warehouse: Warehouse,
     pub options: Arc<Options>,
     pub sources: Arc<Vec<Arc<Source>>>,
+    /// KiB of records that all windows in hand may hold together.
+    memory: Arc<Semaphore>,
+    /// Pages on their way, of all windows together.
+    pub fetching: Arc<Semaphore>,
 }
 
+/// Windows of full size that may be in hand at once: one is read while others are written.
+const FULL_WINDOWS: usize = 2;
+const KIB: usize = 1024;
+
 impl Bench {
+    pub(super) fn new(warehouse: Warehouse, options: Options, sources: Vec<Source>) -> Self {
+        let memory = Semaphore::new((options.max_window_bytes * FULL_WINDOWS / KIB).max(1));
+        let fetching = Semaphore::new(options.fetches.max(1));
+        Self {
+            warehouse,
+            options: Arc::new(options),
+            sources: Arc::new(sources.into_iter().map(Arc::new).collect()),
+            memory: Arc::new(memory),
+            fetching: Arc::new(fetching),
+        }
+    }
+
+    /// Waits until the windows in hand leave room for this one, by what is known of the stream; the
+    /// room is given back when the value is dropped. `None` only when the engine is gone.
+    async fn room(&self, state: &StreamState, window: Window) -> Option<OwnedSemaphorePermit> {
+        let full = (self.options.max_window_bytes / KIB).max(1);
+        let expected = state.contacts_per_hour.zip(state.record_bytes).map(|(contacts, bytes)| {
+            // Half as much again, since density varies.
+            contacts * bytes * 1.5 * (window.length().as_seconds_f64() / 3_600.0) / KIB as f64
+        });
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what there is")]
+        let kib = expected.map_or(full / 2, |kib| kib as usize).clamp((full / 32).max(1), full);
+        Arc::clone(&self.memory).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)).await.ok()
+    }
+
     pub(super) fn source(&self, stream: &str) -> Option<&Arc<Source>> {
         self.sources.iter().find(|source| source.stream == stream)
     }

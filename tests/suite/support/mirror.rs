@@ -66,7 +66,7 @@ impl Default for Settings {
             page_size: 100,
             requests_per_minute: 600_000.0,
             time_scale: 100.0,
-            max_window_bytes: 16 << 20,
+            max_window_bytes: 8 << 20,
             history: TimeDelta::days(10),
             afterwards: TimeDelta::hours(1),
             give_up: Duration::from_hours(6),
