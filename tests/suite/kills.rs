@@ -12,7 +12,7 @@ use crate::support::process::{Configuration, LOOK, Program, Stream};
 use crate::support::site::{Site, chances, milliseconds, times};
 
 /// How long a whole load may take once nobody disturbs it any more.
-const A_LOAD: Duration = Duration::from_secs(300);
+const A_LOAD: Duration = Duration::from_mins(5);
 /// What container tools give a process before they kill it.
 const GRACE: Duration = Duration::from_secs(10);
 

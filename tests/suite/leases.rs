@@ -17,7 +17,7 @@ use crate::support::process::{Configuration, LOOK, Program};
 use crate::support::site::Site;
 
 const LEASE: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
     migrate::up(&connect(database.url())).await.expect("a schema");

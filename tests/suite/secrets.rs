@@ -13,7 +13,7 @@ use crate::support::site::Site;
 const PASSWORD: &str = "Planted-Passw0rd-Of-The-Database";
 const WRONG_SECRET: &str = "Planted-Wrong-Secret-Long-Enough-For-HS256";
 const RIGHT_SECRET: &str = "Planted-Right-Secret-Long-Enough-For-HS256";
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// One request in five fails, and every third record is not as it should be.
 fn faulty() -> Options {
