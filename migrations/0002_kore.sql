@@ -452,4 +452,6 @@ comment on column kore.contact_changes.changed_columns is 'Columns of contacts, 
 comment on column kore.contact_changes.old_values is 'The differing columns as they were; a child table as the list of its rows.';
 comment on column kore.contact_changes.new_values is 'The differing columns as they became; a child table as the list of its rows.';
 
+insert into koresync.schema_versions (migration, oldest_program) values (2, '0.1.0');
+
 reset role;

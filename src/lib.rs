@@ -1,6 +1,15 @@
 //! koresync keeps a PostgreSQL warehouse equal to what a contact centre's quality platform knows.
 //!
-//! The rooms, and which way their dependencies point, are described in ARCHITECTURE.md.
+//! The rooms, with dependencies that run one way:
+//!
+//! - [`domain`]: windows, time, a contact as rows; no I/O. [`json`]: a tolerant reader.
+//! - [`config`], [`telemetry`]: settings, logs and metrics.
+//! - [`api`], [`normalise`], [`warehouse`]: the vendor's client, the mapping, the SQL. None knows another.
+//! - [`sync`]: the engine that joins those three.
+//! - [`server`]: health and metrics over HTTP. [`cli`]: the commands.
+//! - `simulate`, `demo`: the simulated vendor and the demonstration, with the feature `demo` alone.
+//!
+//! What each rests on, why it is built so, and how to check it: ARCHITECTURE.md.
 
 pub mod api;
 pub mod cli;

@@ -69,7 +69,7 @@ pub struct FileArgs {
     /// The end, itself left out
     #[arg(long, value_name = "TIME", required = true, value_parser = moment::parse)]
     pub to: Option<DateTime<Utc>>,
-    /// The first guess of a window's length
+    /// A fixed length for its windows, which size themselves otherwise
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span)]
     pub window: Option<Duration>,
     /// Count the contacts and estimate the requests; change nothing
@@ -98,18 +98,18 @@ async fn steer(command: BackfillCommand, warehouse: &Warehouse, is_json: bool) -
         BackfillCommand::List => {
             let all: Vec<_> = warehouse.backfills().await?.into_iter().map(BackfillReport::from).collect();
             if is_json {
-                output::json(&all)?
+                output::json(&all)?;
             } else {
-                output::data(&table(&all).render())?
+                output::data(&table(&all).render())?;
             }
             return Ok(Exit::Done);
         }
         BackfillCommand::Show(which) => {
             let backfill = warehouse.backfill(which.id).await?;
             if is_json {
-                output::json(&BackfillReport::from(backfill))?
+                output::json(&BackfillReport::from(backfill))?;
             } else {
-                output::data(&in_full(&backfill))?
+                output::data(&in_full(&backfill))?;
             }
             return Ok(Exit::Done);
         }

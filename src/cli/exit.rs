@@ -102,14 +102,15 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
 /// A schema that is missing, behind or too new is no fault of the configuration: something must be run.
 fn of_warehouse(error: &WarehouseError) -> Exit {
     match error {
-        WarehouseError::Url | WarehouseError::Stream(_) | WarehouseError::TimeZone { .. } => Exit::Configuration,
-        WarehouseError::Schema(SchemaError::Pooler) => Exit::Configuration,
+        WarehouseError::Url
+        | WarehouseError::Stream(_)
+        | WarehouseError::TimeZone { .. }
+        | WarehouseError::Schema(SchemaError::Pooler) => Exit::Configuration,
         WarehouseError::Schema(SchemaError::Busy) | WarehouseError::Held(_) => Exit::Held,
         WarehouseError::Stopped => Exit::Partly,
         error if error.is_refusal() => Exit::Refused,
-        // The address names a database that is not there, or cannot be understood.
+        // The address names a database that is not there.
         error if error.sqlstate().as_deref() == Some("3D000") => Exit::Configuration,
-        WarehouseError::Database(sqlx::Error::Configuration(_)) => Exit::Configuration,
         error if error.remedy() == Remedy::Wait => Exit::OutOfReach,
         _ => Exit::Failed,
     }

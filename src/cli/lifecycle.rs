@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Ended, Exit};
 
-/// A second less than the ten that container tools wait before they kill.
-const DEADLINE: Duration = Duration::from_secs(9);
+/// Two seconds less than the ten that container tools wait before they kill.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// How a life ended.
 #[derive(Debug)]

@@ -7,10 +7,13 @@ pub mod check;
 pub mod completions;
 pub mod config;
 pub mod context;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod exit;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod man;
+pub mod metering;
 pub mod migrate;
 pub mod moment;
 pub mod output;
@@ -18,6 +21,8 @@ pub mod progress;
 pub mod quarantine;
 pub mod run;
 pub mod session;
+#[cfg(feature = "demo")]
+pub mod simulate;
 pub mod status;
 pub mod table;
 pub mod upkeep;
@@ -56,8 +61,13 @@ pub enum Command {
     Run(run::RunArgs),
     Backfill(backfill::BackfillArgs),
     Status(status::StatusArgs),
+    Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
     Quarantine(quarantine::QuarantineArgs),
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
+    #[cfg(feature = "demo")]
+    Simulate(Box<simulate::SimulateArgs>),
     /// Make, check and show the configuration
     Config(config::ConfigArgs),
     /// Ask the running daemon whether it is ready, for container health
@@ -74,8 +84,13 @@ impl Command {
             Self::Run(args) => Box::pin(run::execute(args, context)).await,
             Self::Backfill(args) => Box::pin(backfill::execute(args, context)).await,
             Self::Status(args) => Box::pin(status::execute(args, context)).await,
+            Self::Check(args) => Box::pin(check::execute(args, context)).await,
             Self::Migrate(args) => Box::pin(migrate::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
+            #[cfg(feature = "demo")]
+            Self::Demo(args) => Box::pin(demo::execute(args, context)).await,
+            #[cfg(feature = "demo")]
+            Self::Simulate(args) => Box::pin(simulate::execute(*args, context)).await,
             Self::Config(args) => config::execute(args, context),
             Self::Healthcheck(args) => healthcheck::execute(args, context).await,
             Self::Completions(args) => completions::execute(&args),

@@ -58,9 +58,9 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
             }
             let records = warehouse.quarantined(args.stream.as_deref(), i64::from(args.limit)).await?;
             if is_json {
-                output::json(&records)?
+                output::json(&records)?;
             } else {
-                output::data(&table(&records).render())?
+                output::data(&table(&records).render())?;
             }
             if records.is_empty() {
                 output::say("no record is in quarantine");

@@ -1,26 +1,29 @@
 //! `koresync run`
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::lifecycle::Lifecycle;
+use super::lifecycle::{Ending, Lifecycle};
 use super::session::{self, Patience};
 use super::upkeep::{CHECKS, Upkeep};
 use super::{Context, Ended, Exit, output};
 use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::server::notify::{self, Heartbeat};
-use crate::server::{self, Readiness};
+use crate::server::{self, CheckState, Readiness};
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::{logs, metrics};
 use crate::warehouse::Warehouse;
 
 /// Between two beats that the service manager's watchdog is fed by.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// Of the row in `koresync.runs`.
+const TOUCH_EVERY: Duration = Duration::from_secs(30);
 
 /// Mirror every configured stream until told to stop.
 ///
@@ -75,11 +78,19 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     });
     let heartbeat = Heartbeat::default();
     life.spawn(notify::watchdog(heartbeat.clone(), stop.clone()));
-    life.spawn(beat(heartbeat, stop.clone()));
-    life.spawn_critical("the engine", Box::pin(serve(settings, clock, readiness, life.clone())));
+    let progress = Arc::new(OnceLock::new());
+    let patience = 2 * (settings.sync.poll_interval + settings.sync.lease);
+    life.spawn(beat(heartbeat, Arc::clone(&progress), patience, stop.clone()));
+    let serving = serve(settings, clock, readiness.clone(), progress, life.clone());
+    life.spawn_critical("the engine", Box::pin(serving));
     let ending = life.wait().await;
     tracing::info!("koresync stops.");
-    ending.into_exit()
+    let database = readiness.checks().remove("database");
+    match ending {
+        // What waits for a database that is away holds nothing open there.
+        Ending::CutShort if !matches!(database, Some(CheckState::Passing)) => Ok(Exit::Done),
+        ending => ending.into_exit(),
+    }
 }
 
 /// Everything that needs the database, from the wait for it to the last connection closed.
@@ -87,6 +98,7 @@ async fn serve(
     settings: Arc<Settings>,
     clock: SharedClock,
     readiness: Readiness,
+    progress: Arc<OnceLock<Progress>>,
     life: Lifecycle,
 ) -> Result<(), anyhow::Error> {
     let stop = life.stopping();
@@ -96,13 +108,15 @@ async fn serve(
     readiness.pass("schema");
     let owner = session::owner();
     let engine = engine(&settings, &warehouse, &owner, &stop).await?;
+    // Set once, here.
+    let _ = progress.set(Box::new(engine.progress()));
     let run = warehouse.begin_run(&owner, "run").await?;
-    let upkeep = Upkeep::new(warehouse.clone(), readiness, run, settings, Box::new(engine.database_check()));
+    let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, Box::new(engine.database_check()));
     upkeep.refresh().await;
     notify::ready("mirroring");
-    life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop));
-    let outcome = Box::pin(engine.run(Mode::Forever)).await;
-    close(&warehouse, run, &outcome).await;
+    life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop.clone()));
+    let outcome = attended(&warehouse, run, ended(&warehouse, run, engine.run(Mode::Forever))).await;
+    warehouse.close().await;
     match outcome? {
         Outcome::Done => Ok(()),
         Outcome::Partly(why) => Err(Ended::new(Exit::Partly, why).into()),
@@ -124,8 +138,8 @@ async fn once(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyho
             let owner = session::owner();
             let engine = engine(&settings, &warehouse, &owner, &stop).await?;
             let run = warehouse.begin_run(&owner, "run --once").await?;
-            let outcome = kept_alive(&warehouse, run, engine.run(Mode::Once)).await;
-            close(&warehouse, run, &outcome).await;
+            let outcome = attended(&warehouse, run, ended(&warehouse, run, engine.run(Mode::Once))).await;
+            warehouse.close().await;
             outcome
         }
     };
@@ -160,13 +174,12 @@ async fn engine(
 }
 
 /// Notes every half minute, while `work` goes on, that the run lives.
-pub(super) async fn kept_alive<T>(warehouse: &Warehouse, run: i64, work: impl Future<Output = T> + Send) -> T {
+pub(super) async fn attended<T>(warehouse: &Warehouse, run: i64, work: impl Future<Output = T> + Send) -> T {
     let over = CancellationToken::new();
     let touching = tokio::spawn({
         let (warehouse, over) = (warehouse.clone(), over.clone());
         async move {
-            let pause = || tokio::time::sleep(super::upkeep::TOUCH_EVERY);
-            while over.run_until_cancelled(pause()).await.is_some() {
+            while over.run_until_cancelled(tokio::time::sleep(TOUCH_EVERY)).await.is_some() {
                 if let Err(error) = warehouse.touch_run(run).await {
                     tracing::debug!(%error, "The run could not be noted as alive.");
                 }
@@ -175,28 +188,45 @@ pub(super) async fn kept_alive<T>(warehouse: &Warehouse, run: i64, work: impl Fu
     });
     let value = Box::pin(work).await;
     over.cancel();
-    touching.await.ok();
+    // It ends by itself, and is not worth waiting for.
+    drop(touching);
     value
 }
 
-/// Ends the run and every connection, so that nothing stays open at the server.
-pub(super) async fn close(warehouse: &Warehouse, run: i64, outcome: &anyhow::Result<Outcome>) {
-    let word = match outcome {
+/// Notes how `work` ended.
+pub(super) async fn ended(
+    warehouse: &Warehouse,
+    run: i64,
+    work: impl Future<Output = anyhow::Result<Outcome>> + Send,
+) -> anyhow::Result<Outcome> {
+    let outcome = Box::pin(work).await;
+    let told = match &outcome {
         Ok(Outcome::Done) => "done",
         Ok(Outcome::Partly(_)) => "partly done",
         Ok(Outcome::OutOfReach(_)) => "out of reach",
         Ok(Outcome::Refused(_)) => "refused",
         Err(_) => "failed",
     };
-    if let Err(error) = warehouse.end_run(run, word).await {
+    if let Err(error) = warehouse.end_run(run, told).await {
         tracing::debug!(%error, "The end of the run could not be noted.");
     }
-    warehouse.close().await;
+    outcome
 }
 
-/// While this beats, the runtime gets round to its tasks.
-async fn beat(heartbeat: Heartbeat, stop: CancellationToken) {
+/// Counts up while the engine's planner looks around.
+type Progress = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// Beats while the runtime gets round to its tasks and, once there is an engine, its planner gets on:
+/// a planner that stands still for longer than `patience` lets the service manager restart the process.
+async fn beat(heartbeat: Heartbeat, progress: Arc<OnceLock<Progress>>, patience: Duration, stop: CancellationToken) {
+    let (mut seen, mut seen_at) = (0, Instant::now());
     while stop.run_until_cancelled(tokio::time::sleep(BEAT_EVERY)).await.is_some() {
-        heartbeat.beat();
+        let count = progress.get().map(|count| count());
+        if count.is_none_or(|count| count != seen) {
+            (seen, seen_at) = (count.unwrap_or_default(), Instant::now());
+        }
+        if seen_at.elapsed() <= patience {
+            heartbeat.beat();
+        }
     }
 }

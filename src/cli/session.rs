@@ -91,10 +91,10 @@ pub async fn prepare(
             warehouse.check_schema().await?;
             warehouse.settle_time_zone().await?;
             warehouse.register_streams(&registrations).await?;
-            warehouse.try_paused_streams(&names).await
+            warehouse.retry_now(&names).await
         })
     });
-    Ok(prepared.await?.map(|_| warehouse))
+    Ok(prepared.await?.map(|()| warehouse))
 }
 
 /// Tries until it works, fails in a way that waiting does not mend, or patience ends. `None` when
@@ -144,6 +144,7 @@ fn registrations(settings: &Settings) -> Vec<Registration> {
         stream_id: stream.stream_id.clone(),
         start_at: stream.start,
         first_span,
+        settle: TimeDelta::from_std(settings.sync.settle).unwrap_or_default(),
     };
     settings.streams.values().map(registration).collect()
 }
@@ -160,7 +161,6 @@ pub fn engine_options(settings: &Settings) -> Options {
         max_window_bytes: sync.max_window_bytes,
         poll_interval: sync.poll_interval,
         settle: sync.settle,
-        first_span: first_span(settings),
         give_up: sync.give_up,
         lease: sync.lease,
     }
@@ -177,14 +177,13 @@ pub async fn sources(
     let mut sources = Vec::new();
     for &stream in streams {
         let account = stream.api.account_id.as_str();
-        let budget = match budgets.get(account) {
-            Some(budget) => Arc::clone(budget),
-            None => {
-                let rate = f64::from(stream.api.requests_per_minute);
-                let opened = Arc::new(AccountBudget::open(warehouse, account, rate, stop.clone()).await?);
-                budgets.insert(account, Arc::clone(&opened));
-                opened
-            }
+        let budget = if let Some(budget) = budgets.get(account) {
+            Arc::clone(budget)
+        } else {
+            let rate = f64::from(stream.api.requests_per_minute);
+            let opened = Arc::new(AccountBudget::open(warehouse, account, rate, stop.clone()).await?);
+            budgets.insert(account, Arc::clone(&opened));
+            opened
         };
         sources.push(Source {
             stream: stream.name.clone(),

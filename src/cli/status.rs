@@ -137,28 +137,28 @@ fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: 
         .map_or(settings.sync.poll_interval, |stream| session::poll_interval(settings, stream));
     let lag = (at - settle - status.watermark).max(TimeDelta::zero());
     let history = backfills.iter().find(|b| b.stream == status.stream && b.origin != "operator");
-    let mut states = Vec::new();
+    let mut reasons = Vec::new();
     if status.paused_at.is_some() {
-        states.push(("refused", format!("refused: {}", status.paused_reason.as_deref().unwrap_or("no reason told"))));
+        reasons.push(("refused", format!("refused: {}", status.paused_reason.as_deref().unwrap_or("no reason told"))));
     }
     if status.windows_failing > 0 {
         let why = status.last_error.as_deref().unwrap_or("no error told");
-        states.push(("failing", format!("{} windows failed and are tried again: {why}", status.windows_failing)));
+        reasons.push(("failing", format!("{} windows failed and are tried again: {why}", status.windows_failing)));
     }
     if status.windows_unverified > 0 {
-        states.push(("unverified", format!("{} windows are kept but not verified", status.windows_unverified)));
+        reasons.push(("unverified", format!("{} windows are kept but not verified", status.windows_unverified)));
     }
     if let Some(history) = history {
         let share = history.progress() * 100.0;
         let word = if history.state == "paused" { "paused" } else { "under way" };
-        states.push(("history", format!("its history is {word}: {share:.1} % (backfill {})", history.id)));
+        reasons.push(("history", format!("its history is {word}: {share:.1} % (backfill {})", history.id)));
     } else if lag > TimeDelta::from_std(poll * 2).unwrap_or(TimeDelta::MAX) {
-        states.push(("behind", format!("the watermark is behind by {}", span(lag))));
+        reasons.push(("behind", format!("the watermark is behind by {}", span(lag))));
     }
     StreamReport {
         lag_seconds: lag.num_seconds(),
-        state: states.first().map_or("up to date", |(state, _)| *state),
-        behind: states.into_iter().map(|(_, words)| words).collect(),
+        state: reasons.first().map_or("up to date", |(state, _)| *state),
+        behind: reasons.into_iter().map(|(_, words)| words).collect(),
         status,
     }
 }

@@ -1,10 +1,11 @@
-//! What the daemon keeps up to date beside its work: gauges, readiness, the sign that it lives.
+//! What the daemon keeps up to date beside its work: gauges and readiness.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -15,28 +16,30 @@ use crate::warehouse::{Warehouse, WarehouseError};
 
 /// The checks of `/readyz`.
 pub const CHECKS: [&str; 3] = ["database", "schema", "streams"];
-/// Of the row in `koresync.runs`.
-pub const TOUCH_EVERY: Duration = Duration::from_secs(30);
 const REFRESH_EVERY: Duration = Duration::from_secs(10);
+/// A database silent for so long is told as failing; it is still waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 type DatabaseCheck = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Stream, lane and state of a gauge.
 type Labels = (String, String, String);
+type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>), WarehouseError>;
 
 pub struct Upkeep {
     warehouse: Warehouse,
     readiness: Readiness,
-    run: i64,
     settings: Arc<Settings>,
     /// What the engine last met.
     database_check: DatabaseCheck,
     /// Gauges set before: one whose windows are gone must fall to 0.
-    set_before: Mutex<BTreeSet<Labels>>,
+    set_before: BTreeSet<Labels>,
+    /// A look at the database that has not come back.
+    looking: Option<JoinHandle<Seen>>,
 }
 
 impl fmt::Debug for Upkeep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upkeep").field("run", &self.run).field("readiness", &self.readiness).finish_non_exhaustive()
+        f.debug_struct("Upkeep").field("readiness", &self.readiness).finish_non_exhaustive()
     }
 }
 
@@ -44,53 +47,51 @@ impl Upkeep {
     pub fn new(
         warehouse: Warehouse,
         readiness: Readiness,
-        run: i64,
         settings: Arc<Settings>,
         database_check: DatabaseCheck,
     ) -> Self {
-        Self { warehouse, readiness, run, settings, database_check, set_before: Mutex::default() }
+        Self { warehouse, readiness, settings, database_check, set_before: BTreeSet::new(), looking: None }
     }
 
     /// Refreshes every 10 s until stopped. A database that is away is told by the readiness, and is no
     /// reason to end.
-    pub async fn repeat(self, stop: CancellationToken) -> Result<(), anyhow::Error> {
-        let mut touched = Instant::now();
+    pub async fn repeat(mut self, stop: CancellationToken) -> Result<(), anyhow::Error> {
         while stop.run_until_cancelled(tokio::time::sleep(REFRESH_EVERY)).await.is_some() {
             self.refresh().await;
-            if touched.elapsed() >= TOUCH_EVERY {
-                touched = Instant::now();
-                if let Err(error) = self.warehouse.touch_run(self.run).await {
-                    tracing::debug!(%error, "The run could not be noted as alive.");
-                }
-            }
         }
         Ok(())
     }
 
     /// Sets gauges and readiness from the database, once.
-    pub async fn refresh(&self) {
-        let seen = self.look().await;
-        let engine = (self.database_check)();
-        match (&seen, engine) {
-            (Err(error), _) => self.readiness.fail("database", error.to_string()),
-            (Ok(_), Err(why)) => self.readiness.fail("database", why),
-            (Ok(_), Ok(())) => self.readiness.pass("database"),
-        }
+    pub async fn refresh(&mut self) {
+        // A task of its own, since nothing that uses the database may be cancelled.
+        let mut looking = self.looking.take().unwrap_or_else(|| tokio::spawn(look(self.warehouse.clone())));
+        let seen = match tokio::time::timeout(PATIENCE, &mut looking).await {
+            Ok(Ok(seen)) => seen.map_err(|error| error.to_string()),
+            Ok(Err(_)) => Err("the look at the database panicked".to_owned()),
+            Err(_) => {
+                self.looking = Some(looking);
+                Err(format!("no answer within {} s", PATIENCE.as_secs()))
+            }
+        };
         match seen {
             Ok((streams, windows)) => {
+                match (self.database_check)() {
+                    Ok(()) => self.readiness.pass("database"),
+                    Err(why) => self.readiness.fail("database", why),
+                }
                 self.set_gauges(&streams, windows);
                 self.set_streams(&streams);
             }
-            Err(error) => tracing::debug!(%error, "The gauges could not be refreshed."),
+            Err(why) => {
+                tracing::debug!(why, "The gauges could not be refreshed.");
+                self.readiness.fail("database", why);
+            }
         }
     }
 
-    async fn look(&self) -> Result<(Vec<StreamStatus>, Vec<WindowCount>), WarehouseError> {
-        Ok((self.warehouse.stream_statuses().await?, self.warehouse.window_counts().await?))
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
-    fn set_gauges(&self, streams: &[StreamStatus], windows: Vec<WindowCount>) {
+    fn set_gauges(&mut self, streams: &[StreamStatus], windows: Vec<WindowCount>) {
         for status in streams {
             let stream = status.stream.clone();
             metrics::gauge!(WATERMARK, "stream" => stream.clone()).set(status.watermark.timestamp() as f64);
@@ -99,16 +100,17 @@ impl Upkeep {
             }
             metrics::gauge!(COUNT_MISMATCH_WINDOWS, "stream" => stream).set(status.windows_unverified as f64);
         }
-        let mut set_before = self.set_before.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut gone = std::mem::take(&mut *set_before);
+        let mut gone = std::mem::take(&mut self.set_before);
         // A stream that left the configuration raises no alerts.
         for count in windows.into_iter().filter(|count| streams.iter().any(|s| s.stream == count.stream)) {
             let labels = (count.stream, count.lane, count.state);
             set_windows(labels.clone(), count.windows as f64);
             gone.remove(&labels);
-            set_before.insert(labels);
+            self.set_before.insert(labels);
         }
-        gone.into_iter().for_each(|labels| set_windows(labels, 0.0));
+        for labels in gone {
+            set_windows(labels, 0.0);
+        }
     }
 
     fn set_streams(&self, streams: &[StreamStatus]) {
@@ -127,6 +129,10 @@ impl Upkeep {
         let lag = super::progress::coarse(lag.unwrap_or_default());
         notify::status(&format!("{} streams, {} refused, behind by {lag}", streams.len(), refused.len()));
     }
+}
+
+async fn look(warehouse: Warehouse) -> Seen {
+    Ok((warehouse.stream_statuses().await?, warehouse.window_counts().await?))
 }
 
 fn set_windows((stream, lane, state): Labels, windows: f64) {

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::prove::RecordIdentity;
 use super::reading::{Read, Record};
 use crate::domain::Window;
-use crate::normalise::{MAPPER_VERSION, Normalised, normalise, winner};
+use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::streams::Learned;
@@ -79,7 +79,7 @@ fn settle_repeats(records: &[Record]) -> Vec<&Record> {
             several => several.get(winner(several.iter().map(|r| r.raw.as_ref()))).copied(),
         })
         .collect();
-    settled.sort_by(|a, b| (a.identity.started_at, a.raw_hash).cmp(&(b.identity.started_at, b.raw_hash)));
+    settled.sort_by_key(|record| (record.identity.started_at, record.raw_hash));
     settled
 }
 
@@ -107,7 +107,12 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
             commit.outcomes.unchanged += 1;
             continue;
         }
-        let normalised = match normalise(&record.raw) {
+        let read = normalise(&record.raw).and_then(|normalised| {
+            let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
+            let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
+            is_in_calendar.then_some(normalised).ok_or_else(outside)
+        });
+        let normalised = match read {
             Ok(normalised) => normalised,
             Err(rejected) => {
                 aside.push(SetAside {

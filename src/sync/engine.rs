@@ -55,6 +55,8 @@ struct Trouble {
 struct Board {
     /// Grows with each window that was written or cut.
     progress: AtomicU64,
+    /// Grows with each look of the planner.
+    looks: AtomicU64,
     troubles: Mutex<BTreeMap<String, Trouble>>,
     database: Mutex<Option<Trouble>>,
     /// Woken when a window is done or planned.
@@ -111,10 +113,11 @@ impl Engine {
         Self { bench: Bench { warehouse, options: Arc::new(options), sources }, owner, stop, board: Arc::default() }
     }
 
-    /// Grows while the engine gets on: a watchdog may look at it.
+    /// Grows while the planner looks and plans, at least once a poll even when there is nothing to do:
+    /// a watchdog may look at it.
     pub fn progress(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let board = Arc::clone(&self.board);
-        move || board.progress.load(Ordering::Relaxed)
+        move || board.looks.load(Ordering::Relaxed)
     }
 
     /// Works as long as `mode` says. Errors only when a task of the engine dies.
@@ -165,8 +168,12 @@ impl Engine {
         let (mut seen, mut seen_at) = (u64::MAX, clock.now());
         while !working.is_cancelled() {
             let planned = self.plan_and_look(scope, until).await;
-            let progress = self.board.progress.load(Ordering::Relaxed);
-            if progress != seen {
+            self.board.looks.fetch_add(1, Ordering::Relaxed);
+            // What other processes got done, or an operator paused, is no standstill either.
+            let elsewhere = planned.as_ref().map_or(0, |look| look.windows_done);
+            let progress = self.board.progress.load(Ordering::Relaxed).wrapping_add(elsewhere);
+            let is_paused = planned.as_ref().is_ok_and(|look| look.is_backfill_paused);
+            if progress != seen || is_paused {
                 (seen, seen_at) = (progress, clock.now());
             }
             self.board.database(planned.as_ref().err());
@@ -238,6 +245,8 @@ impl Engine {
                     stream: state.stream,
                 })
                 .collect(),
+            windows_done: statuses.iter().map(|s| (s.windows_verified + s.windows_unverified).cast_unsigned()).sum(),
+            is_backfill_paused: backfills.iter().any(|b| Some(b.id) == scope.backfill_id && b.state == "paused"),
             is_backfill_open: backfills.iter().any(|b| Some(b.id) == scope.backfill_id),
         })
     }
@@ -263,8 +272,7 @@ impl Engine {
                 };
                 let late: Vec<&StreamLook> = look.streams.iter().filter(late).collect();
                 let all_refused = !late.is_empty() && late.iter().all(|stream| stream.is_refused);
-                let only_unverified = !late.is_empty() && late.iter().all(|stream| stream.is_only_unverified());
-                (is_stuck || all_refused || (only_unverified && is_stuck)).then(|| self.verdict(look, &late))
+                (is_stuck || all_refused).then(|| self.verdict(look, &late))
             }
         }
     }
@@ -276,7 +284,10 @@ impl Engine {
             .iter()
             .map(|stream| {
                 let what = stream.reason.clone().or_else(|| troubles.get(&stream.stream).map(|t| t.what.clone()));
-                let what = what.unwrap_or_else(|| format!("{} windows could not be verified", stream.unverified));
+                let what = what.unwrap_or_else(|| match stream.unverified {
+                    0 => "no window was read for as long as sync.give_up allows".to_owned(),
+                    unverified => format!("{unverified} windows could not be verified"),
+                });
                 format!("{}: {what}", stream.stream)
             })
             .collect();
@@ -286,10 +297,10 @@ impl Engine {
             Outcome::Partly(told)
         } else if late.iter().all(|s| s.is_refused || troubles.get(&s.stream).is_some_and(|t| t.is_refusal)) {
             Outcome::Refused(told)
-        } else if late.iter().all(|s| s.is_refused || troubles.contains_key(&s.stream)) {
-            Outcome::OutOfReach(told)
-        } else {
+        } else if late.iter().any(|s| s.is_only_unverified()) {
             Outcome::Partly(told)
+        } else {
+            Outcome::OutOfReach(told)
         }
     }
 
@@ -312,7 +323,10 @@ impl Engine {
 #[derive(Debug)]
 struct Look {
     streams: Vec<StreamLook>,
+    /// Read windows of all streams, whoever read them.
+    windows_done: u64,
     is_backfill_open: bool,
+    is_backfill_paused: bool,
 }
 
 #[derive(Debug)]

@@ -142,7 +142,7 @@ impl<'s> WindowReader<'s> {
         loop {
             let trusts_total = self.is_total_rows != Some(false);
             let is_exhaustive = !trusts_total || !earlier.is_empty();
-            let limit = if earlier.len() % 2 == 0 { self.limit } else { alternative(self.limit) };
+            let limit = if earlier.len().is_multiple_of(2) { self.limit } else { alternative(self.limit) };
             let walk = match self.walk(limit, is_exhaustive).await {
                 Ok(walk) => walk,
                 Err(ReadError::Api(error @ (ApiError::LimitRefused { .. } | ApiError::TooLarge { .. }))) => {
@@ -155,14 +155,12 @@ impl<'s> WindowReader<'s> {
             let read = match walk {
                 Walk::TooMany(records) => {
                     let target = self.bounds.records();
-                    match sizing::cut(self.window, records, target) {
-                        Some(parts) => return Ok(Verdict::Split(parts, format!("it holds {records} records"))),
-                        // A single second: read it whole, whatever it holds.
-                        None => {
-                            self.bounds.max_window_bytes = usize::MAX;
-                            continue;
-                        }
+                    if let Some(parts) = sizing::cut(self.window, records, target) {
+                        return Ok(Verdict::Split(parts, format!("it holds {records} records")));
                     }
+                    // A single second: read it whole, whatever it holds.
+                    self.bounds.max_window_bytes = usize::MAX;
+                    continue;
                 }
                 Walk::Symptom(symptom) => {
                     match paging::after(self.habit, symptom).filter(|h| !habits_tried.contains(h)) {

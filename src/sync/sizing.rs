@@ -37,6 +37,11 @@ impl Bounds {
             return (page * 2 / 3).max(1);
         }
         let by_pages = page * PAGES.min(self.pages_max.map_or(PAGES, u64::from));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of at least 0, cut on purpose"
+        )]
         let by_memory =
             self.record_bytes.map_or(u64::MAX, |bytes| (self.max_window_bytes as f64 / bytes.max(1.0)) as u64);
         by_pages.min(by_memory.max(page))
@@ -54,8 +59,8 @@ pub fn next_span(span: TimeDelta, length: TimeDelta, records: u64, target: u64) 
     if !is_telling {
         return span;
     }
-    let exact = length.num_milliseconds() as f64 * target as f64 / records as f64;
-    let exact = TimeDelta::milliseconds(exact.min(LONGEST.num_milliseconds() as f64) as i64);
+    let exact = i128::from(length.num_milliseconds()) * i128::from(target) / i128::from(records);
+    let exact = i64::try_from(exact).map_or(LONGEST, |ms| LONGEST.min(TimeDelta::milliseconds(ms)));
     let shortest = (length / GROWTH).max(TimeDelta::seconds(1));
     TimeDelta::seconds(exact.clamp(shortest, longer(length).max(shortest)).num_seconds().max(1)).min(LONGEST)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 
 use super::paging::Habit;
@@ -23,8 +22,6 @@ pub struct Options {
     pub poll_interval: Duration,
     /// Nothing closer to now is read.
     pub settle: Duration,
-    /// Length of the first windows.
-    pub first_span: TimeDelta,
     /// How long `once` goes on without any progress.
     pub give_up: Duration,
     pub lease: Duration,

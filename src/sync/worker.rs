@@ -19,6 +19,9 @@ use crate::warehouse::{Warehouse, WarehouseError};
 /// A refused stream is tried again after so long, or when its secret changes.
 const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
 
+/// A range of fewer records may well hold none below the threshold: its count says nothing.
+const TELLING_ROWS: u64 = 20;
+
 /// What became of a claim.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -57,14 +60,16 @@ async fn read_and_write(warehouse: &Warehouse, options: &Options, source: &Sourc
     let mut learned = std::mem::take(&mut reader.learned);
     let written = match verdict {
         Ok(Verdict::Proved(read, proof)) => {
-            if state.below_threshold_effect.is_none() && source.include_below_threshold && read.tally.rows > 0 {
+            if state.below_threshold_effect.is_none()
+                && source.include_below_threshold
+                && read.tally.rows >= TELLING_ROWS
+            {
                 learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
             }
             let judgement = Judgement { proof: Some(proof), failure: None, requests: metered.requests() };
             write(warehouse, options, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
         }
         Ok(Verdict::Unproved(read, why)) => {
-            metrics::counter!("koresync_count_mismatch_windows", "stream" => claim.stream.clone()).increment(1);
             tracing::warn!(
                 why,
                 attempts = claim.attempts + 1,

@@ -35,11 +35,12 @@ pub fn install(settings: &LogSettings) -> Result<(), LogError> {
 }
 
 /// A bare level from `warn` on is ours alone: what other crates say below `warn` is noise, and their traces hold
-/// headers, and so tokens. A whole filter is taken as it is.
+/// headers, and so tokens. So are the server's notices: a rollback after each use of a connection brings one. A
+/// whole filter is taken as it is.
 fn directives(level: &str) -> String {
     let level = level.trim().to_ascii_lowercase();
     match level.as_str() {
-        "warn" | "info" | "debug" | "trace" => format!("warn,koresync={level}"),
+        "warn" | "info" | "debug" | "trace" => format!("warn,sqlx::postgres::notice=error,koresync={level}"),
         _ => level,
     }
 }
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_bare_level_keeps_other_crates_quiet() {
-        assert_eq!(directives("debug"), "warn,koresync=debug");
+        assert_eq!(directives("debug"), "warn,sqlx::postgres::notice=error,koresync=debug");
         assert_eq!(directives("OFF"), "off");
         assert_eq!(directives("info,sqlx=debug"), "info,sqlx=debug");
     }

@@ -18,8 +18,8 @@ pub struct Backfill {
     pub span_seconds: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// Seconds of its range that are read and proved.
-    pub verified_seconds: f64,
+    /// Seconds of its range that are read, proved or not.
+    pub read_seconds: f64,
     pub windows_verified: i64,
     pub windows_unverified: i64,
     pub windows_planned: i64,
@@ -38,7 +38,7 @@ impl Backfill {
 
     /// Part of the range that is read, 0 to 1.
     pub fn progress(&self) -> f64 {
-        (self.verified_seconds / (self.to_at - self.from_at).as_seconds_f64()).clamp(0.0, 1.0)
+        (self.read_seconds / (self.to_at - self.from_at).as_seconds_f64()).clamp(0.0, 1.0)
     }
 }
 
@@ -47,7 +47,7 @@ macro_rules! select {
         concat!(
             "select b.id, b.stream, b.from_at, b.to_at, b.planned_down_to, b.state, b.origin, b.span_seconds, b.created_at, \
                b.finished_at, w.* from koresync.backfills b, lateral ( \
-               select coalesce(sum(extract(epoch from to_at - from_at)) filter (where state in ('verified', 'unverified')), 0)::float8 as verified_seconds, \
+               select coalesce(sum(extract(epoch from to_at - from_at)) filter (where state in ('verified', 'unverified')), 0)::float8 as read_seconds, \
                  count(*) filter (where state = 'verified') as windows_verified, \
                  count(*) filter (where state = 'unverified') as windows_unverified, \
                  count(*) filter (where state = 'planned') as windows_planned, \
@@ -133,7 +133,8 @@ impl Warehouse {
     /// wait to be claimed. Returns how many were planned.
     pub async fn plan_backfill(&self, id: i64, span: TimeDelta, ahead: usize) -> Result<usize, WarehouseError> {
         let mut transaction = self.begin().await?;
-        let row: Option<(String, DateTime<Utc>, DateTime<Utc>, Option<i64>)> = sqlx::query_as(
+        type Running = (String, DateTime<Utc>, DateTime<Utc>, Option<i64>);
+        let row: Option<Running> = sqlx::query_as(
             "select stream, from_at, planned_down_to, span_seconds from koresync.backfills \
              where id = $1 and state = 'running' for no key update",
         )
@@ -227,7 +228,7 @@ impl Warehouse {
     /// Marks this process as the one that shows the backfill's progress; errors when another one,
     /// seen less than 15 s ago, does.
     pub async fn follow_backfill(&self, id: i64, follower: &str) -> Result<(), WarehouseError> {
-        let followed = sqlx::query(
+        let marked = sqlx::query(
             "update koresync.backfills set follower = $2, follower_seen_at = clock_timestamp() \
              where id = $1 and (follower is null or follower = $2 or follower_seen_at < clock_timestamp() - interval '15 seconds')",
         )
@@ -235,7 +236,7 @@ impl Warehouse {
         .bind(follower)
         .execute(&self.pool)
         .await?;
-        if followed.rows_affected() == 0 {
+        if marked.rows_affected() == 0 {
             return Err(WarehouseError::Held(format!(
                 "another process follows backfill {id}; `koresync backfill show {id}` tells how far it is"
             )));

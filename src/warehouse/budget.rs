@@ -38,6 +38,19 @@ struct Slots {
     moments: VecDeque<DateTime<Utc>>,
     /// Grows with each refusal: slots drawn before it are void.
     epoch: u64,
+    /// Waiting that is not counted yet, below one second: a counter counts whole numbers.
+    wait_rest: f64,
+}
+
+impl Slots {
+    /// Adds to the waiting so far; gives the whole seconds to count now.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number of at least 0")]
+    fn note_wait(&mut self, seconds: f64) -> u64 {
+        self.wait_rest += seconds.max(0.0);
+        let whole = self.wait_rest.trunc();
+        self.wait_rest -= whole;
+        whole as u64
+    }
 }
 
 impl AccountBudget {
@@ -82,13 +95,18 @@ impl AccountBudget {
                 // Its moment passed while nobody asked: lost.
                 continue;
             }
-            if self.slots.lock().await.epoch == epoch {
+            let mut slots = self.slots.lock().await;
+            if slots.epoch == epoch {
                 let waited = (self.warehouse.clock.now() - began).as_seconds_f64();
-                metrics::gauge!("koresync_api_budget_wait_seconds_total", "account" => self.account_id.clone())
-                    .increment(waited.max(0.0));
+                self.count_wait(slots.note_wait(waited));
                 return Ok(());
             }
         }
+    }
+
+    fn count_wait(&self, seconds: u64) {
+        metrics::counter!("koresync_api_budget_wait_seconds_total", "account" => self.account_id.clone())
+            .increment(seconds);
     }
 
     /// Draws up to a second's worth of slots, after the gate and the last slot of anybody.
@@ -115,8 +133,9 @@ impl AccountBudget {
         .await?;
         // The two clocks may differ: what counts is how far ahead of the database's now a slot lies.
         let ahead = first - now;
+        let interval = Duration::from_secs_f64(interval.max(0.0));
         Ok((0..count)
-            .map(|place| local + ahead + TimeDelta::microseconds((f64::from(place) * interval * 1e6).round() as i64))
+            .map(|place| local + ahead + TimeDelta::from_std(interval * place.unsigned_abs()).unwrap_or_default())
             .collect())
     }
 

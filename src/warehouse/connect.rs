@@ -11,6 +11,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _}
 use super::WarehouseError;
 use super::link::Link;
 
+/// How long to wait for a connection: longer would hold up a stop while the server is away.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where the warehouse is and how many connections to hold at the most.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
@@ -69,19 +72,17 @@ impl ConnectOptions {
     pub(super) fn pool(&self, connections: u32, lease: Duration) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(lease.min(Duration::from_secs(30)))
+            .acquire_timeout(lease.min(ACQUIRE_WITHIN))
             .idle_timeout(Duration::from_mins(5))
             .after_release(|connection, _| {
                 Box::pin(async move {
-                    // Nobody inherits a transaction that a failed task left open. (A bare `rollback`
-                    // would fill the server's log and ours with warnings.) By the simple protocol: the
-                    // extended one's Execute is a later statement than the Bind that began the
-                    // transaction, so the two times would always differ.
-                    let is_open: bool = sqlx::raw_sql("select now() <> statement_timestamp()")
-                        .fetch_one(&mut *connection)
-                        .await?
-                        .try_get(0)?;
-                    if is_open {
+                    // Nobody inherits a transaction that a failed task left open: one is open when it
+                    // began before the statement that asks. (By the simple protocol, in which they are
+                    // the same moment otherwise; and asked, since a bare `rollback` would fill the
+                    // server's log with warnings.)
+                    let asked =
+                        sqlx::raw_sql("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
+                    if asked.try_get::<bool, _>(0)? {
                         sqlx::query("rollback").execute(connection).await?;
                     }
                     Ok(true)

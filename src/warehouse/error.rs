@@ -61,8 +61,14 @@ impl WarehouseError {
         match self {
             Self::Unreachable(_) => Remedy::Wait,
             Self::Fenced | Self::Stopped => Remedy::Drop,
-            Self::Url | Self::Schema(_) | Self::Stream(_) | Self::TimeZone { .. } => Remedy::Operator,
-            Self::NotFound(_) | Self::Held(_) | Self::MissingKey(_) | Self::Payload(_) => Remedy::Operator,
+            Self::Url
+            | Self::Schema(_)
+            | Self::Stream(_)
+            | Self::TimeZone { .. }
+            | Self::NotFound(_)
+            | Self::Held(_)
+            | Self::MissingKey(_)
+            | Self::Payload(_) => Remedy::Operator,
             Self::Database(error) => remedy_of(error, self.sqlstate().as_deref()),
         }
     }

@@ -48,7 +48,9 @@ fn migrator() -> Migrator {
 
 /// The SQL of all migrations, in order.
 pub fn print() -> String {
-    MIGRATIONS.iter().map(|m| format!("-- {:04} {}\n{}\n", m.version, m.description, m.sql.as_str())).collect()
+    let files: Vec<String> =
+        MIGRATIONS.iter().map(|m| format!("-- {:04} {}\n{}", m.version, m.description, m.sql.as_str())).collect();
+    files.join("\n")
 }
 
 /// Applies what is missing. Errors with [`SchemaError::Busy`] when another process does just that.

@@ -18,7 +18,7 @@ pub mod status;
 pub mod streams;
 pub mod windows;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -42,6 +42,7 @@ pub struct Warehouse {
     time_zone: Tz,
     lease: Duration,
     dimensions: Arc<DimensionCache>,
+    skips_key_checks: Arc<OnceLock<bool>>,
 }
 
 /// At most so often is a transaction tried that lost against another one.
@@ -58,6 +59,7 @@ impl Warehouse {
             time_zone,
             lease,
             dimensions: Arc::default(),
+            skips_key_checks: Arc::default(),
         }
     }
 

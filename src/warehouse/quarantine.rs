@@ -20,7 +20,7 @@ pub struct Quarantined {
     pub mapper_version: i32,
 }
 
-/// Keeps records; one that is there already, by its hash, is left as it is.
+/// Keeps records; for one that is there already, by its hash, the attempt is counted.
 pub(super) async fn keep(
     connection: &mut PgConnection,
     stream: &str,
@@ -34,7 +34,10 @@ pub(super) async fn keep(
         sqlx::query(
             "insert into koresync.quarantined_records (stream, conversation_id, payload, raw_hash, reason, fault_path, \
                first_seen_at, last_tried_at, requested_from, requested_to, mapper_version) \
-             values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) on conflict on constraint quarantined_records_once do nothing",
+             values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10) \
+             on conflict on constraint quarantined_records_once do update \
+               set attempts = koresync.quarantined_records.attempts + 1, last_tried_at = excluded.last_tried_at, \
+                 reason = excluded.reason, fault_path = excluded.fault_path, mapper_version = excluded.mapper_version",
         )
         .bind(stream)
         .bind(record.conversation_id.as_deref())

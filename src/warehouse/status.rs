@@ -89,17 +89,25 @@ impl Warehouse {
         .await?)
     }
 
-    /// Paused streams are tried again at once and count as working until refused anew, as at the start of
-    /// a process: somebody may have mended the cause meanwhile.
-    pub async fn try_paused_streams(&self, streams: &[&str]) -> Result<u64, WarehouseError> {
-        let tried = sqlx::query(
+    /// What failed or was refused is tried again at once, and a stream counts as working until refused
+    /// anew: as at the start of a process, since somebody may have mended the cause meanwhile.
+    pub async fn retry_now(&self, streams: &[&str]) -> Result<(), WarehouseError> {
+        sqlx::query(
             "update koresync.streams set paused_at = null, paused_reason = null, retry_at = null \
-             where stream = any($1) and paused_at is not null",
+             where stream = any($1) and (paused_at is not null or retry_at is not null)",
         )
         .bind(streams)
         .execute(&self.pool)
         .await?;
-        Ok(tried.rows_affected())
+        sqlx::query(
+            "update koresync.windows w set due_at = n.now from (select coalesce($2, clock_timestamp()) as now) n \
+             where stream = any($1) and state = 'planned' and attempts > 0 and due_at > n.now",
+        )
+        .bind(streams)
+        .bind(self.clock.database_time())
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// When the next claimable window falls due, or `None` when there is none.

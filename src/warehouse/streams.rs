@@ -15,6 +15,8 @@ pub struct Registration {
     pub start_at: DateTime<Utc>,
     /// Length of the first windows.
     pub first_span: TimeDelta,
+    /// Nothing closer to now is read.
+    pub settle: TimeDelta,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +70,6 @@ pub struct Learned {
     pub contacts_per_hour: Option<f64>,
     pub record_bytes: Option<f64>,
     pub span: Option<TimeDelta>,
-}
-
-impl Learned {
-    /// The habit was believed and proved wrong: it is to be found out again.
-    pub const FORGET_PAGING: &'static str = "";
 }
 
 impl Warehouse {
@@ -178,7 +175,7 @@ async fn register(
     .await?;
     let start_at = floor_to_second(stream.start_at);
     let Some((account_id, stream_id, held_start)) = held else {
-        let frontier = floor_to_second(now - TimeDelta::days(1)).max(start_at);
+        let frontier = floor_to_second(now - TimeDelta::days(1).max(stream.settle)).max(start_at);
         let inserted = sqlx::query(
             "insert into koresync.streams (stream, account_id, stream_id, start_at, frontier, watermark, span_seconds, created_at) \
              values ($1, $2, $3, $4, $5, $4, $6, $7) on conflict do nothing",
@@ -249,7 +246,7 @@ pub(super) async fn keep_learned(
         return Ok(());
     }
     sqlx::query(
-        "update koresync.streams set paging = case when $2 = '' then null else coalesce($2, paging) end, \
+        "update koresync.streams set paging = coalesce($2, paging), \
            page_limit = coalesce($3, page_limit), pages_max = coalesce($4, pages_max), \
            is_total_rows = coalesce($5, is_total_rows), \
            repeats_seen_at = case when $6 then $7 else repeats_seen_at end, \

@@ -35,7 +35,6 @@ pub struct Claim {
     pub fence: i64,
     /// Reads that failed or proved nothing before.
     pub attempts: i32,
-    pub is_unverified: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -48,7 +47,6 @@ struct ClaimRow {
     to_at: DateTime<Utc>,
     fence: i64,
     attempts: i32,
-    is_unverified: bool,
 }
 
 /// Which windows a worker may take.
@@ -79,8 +77,7 @@ impl Warehouse {
                order by case when c.state = 'unverified' or c.lane = 'recheck' then 2 when c.lane = 'backfill' then 1 else 0 end, \
                  case when c.lane = 'live' then c.from_at end, c.to_at desc \
                for update of c skip locked limit 1) \
-             returning w.id, w.stream, w.lane, w.backfill_id, w.from_at, w.to_at, w.fence, w.attempts, \
-               w.state = 'unverified' as is_unverified",
+             returning w.id, w.stream, w.lane, w.backfill_id, w.from_at, w.to_at, w.fence, w.attempts",
         )
         .bind(owner)
         .bind(self.lease.as_secs_f64())
@@ -102,7 +99,6 @@ impl Warehouse {
                 window: Window::new(row.from_at, row.to_at)?,
                 fence: row.fence,
                 attempts: row.attempts,
-                is_unverified: row.is_unverified,
             })
         }))
     }
@@ -219,13 +215,13 @@ impl Warehouse {
         .bind(stream)
         .fetch_one(&mut *transaction)
         .await?;
-        let most = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
-        let windows = cut_upwards(frontier, until, span, most);
-        let Some(last) = windows.last() else { return Ok(0) };
+        let room = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
+        let windows = cut_upwards(frontier, until, span, room);
+        let Some(latest) = windows.last() else { return Ok(0) };
         insert_windows(&mut transaction, stream, Lane::Live, None, &windows, self.clock.database_time()).await?;
         sqlx::query("update koresync.streams set frontier = $2 where stream = $1")
             .bind(stream)
-            .bind(last.to)
+            .bind(latest.to)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -1,21 +1,18 @@
 //! `koresync backfill --dry-run`: what a backfill would take, from one counting request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::Order;
-use crate::api::{BoxError, Budget, Client, PageRequest, Unmetered};
+use crate::api::{Budget, Client, PageRequest};
+use crate::cli::metering::Meter;
 use crate::cli::progress::coarse;
 use crate::cli::status::time;
 use crate::cli::{Context, Ended, Exit, output, session};
 use crate::config::Settings;
 use crate::domain::Window;
-use crate::warehouse::budget::AccountBudget;
-use crate::warehouse::status::BudgetStatus;
 
 /// A window that sizes itself holds about so many full pages, and is at most so long.
 const PAGES_OF_A_WINDOW: u64 = 25;
@@ -35,13 +32,9 @@ struct Estimate {
 
 pub(super) async fn execute(order: &Order, settings: &Settings, context: &Context) -> Result<Exit, anyhow::Error> {
     let client = session::client(settings, &order.stream, &context.clock)?;
-    let metered = metered(order, settings, context).await;
-    let share = metered.as_ref().map_or(1.0, |(_, status)| status.share);
-    let contacts = match &metered {
-        Some((budget, _)) => count(&client, order.range, &Shared(budget)).await,
-        None => count(&client, order.range, &Unmetered::new(Arc::clone(&context.clock))).await,
-    };
-    let estimate = estimate(order, contacts?, share);
+    let meter = Meter::find(settings, &order.stream, &context.clock).await;
+    let contacts = count(&client, order.range, &meter).await?;
+    let estimate = estimate(order, contacts, meter.share());
     if context.global.json {
         output::json(&estimate)?;
     } else {
@@ -57,34 +50,6 @@ pub(super) async fn execute(order: &Order, settings: &Settings, context: &Contex
         ))?;
     }
     Ok(Exit::Done)
-}
-
-/// The account's shared budget, where a warehouse keeps it already. None is made: nothing changes.
-async fn metered(order: &Order, settings: &Settings, context: &Context) -> Option<(AccountBudget, BudgetStatus)> {
-    let options = session::engine_connection(settings).ok()?;
-    options.reach().await.ok()?;
-    let warehouse = session::warehouse(settings, &context.clock, &options);
-    warehouse.check_schema().await.ok()?;
-    let account = &order.stream.api.account_id;
-    let mut statuses = warehouse.budget_statuses().await.ok()?;
-    statuses.retain(|status| status.account_id == *account);
-    let status = statuses.pop()?;
-    let rate = status.requests_per_minute;
-    let budget = AccountBudget::open(&warehouse, account, rate, CancellationToken::new()).await.ok()?;
-    Some((budget, status))
-}
-
-/// The shared budget, as a client asks it.
-struct Shared<'b>(&'b AccountBudget);
-
-impl Budget for Shared<'_> {
-    fn acquire(&self) -> futures_util::future::BoxFuture<'_, Result<(), BoxError>> {
-        Box::pin(async { Ok(self.0.acquire().await?) })
-    }
-
-    fn refused(&self, retry_after: Option<Duration>) -> futures_util::future::BoxFuture<'_, Result<(), BoxError>> {
-        Box::pin(async move { Ok(self.0.refused(retry_after).await?) })
-    }
 }
 
 async fn count(client: &Client, range: Window, budget: &dyn Budget) -> Result<u64, anyhow::Error> {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Order;
 use crate::cli::lifecycle::Lifecycle;
 use crate::cli::progress::Progress;
-use crate::cli::run::{close, exit_of};
+use crate::cli::run::{attended, ended, exit_of};
 use crate::cli::session::{self, Patience};
 use crate::cli::status::BackfillReport;
 use crate::cli::{Context, Ended, Exit, output};
@@ -79,12 +79,16 @@ impl Follow {
         let run = warehouse.begin_run(&owner, "backfill").await?;
         let over = CancellationToken::new();
         let telling = tokio::spawn(tell(warehouse.clone(), id, owner.clone(), self.is_quiet, over.clone()));
-        let outcome = Box::pin(self.work(&warehouse, id, &owner)).await;
-        over.cancel();
+        let work = async {
+            let outcome = ended(&warehouse, run, self.work(&warehouse, id, &owner)).await;
+            over.cancel();
+            let last = warehouse.backfill(id).await;
+            warehouse.unfollow_backfill(id, &owner).await.ok();
+            (outcome, last)
+        };
+        let (outcome, last) = attended(&warehouse, run, work).await;
         let progress = telling.await.ok();
-        let last = warehouse.backfill(id).await;
-        warehouse.unfollow_backfill(id, &owner).await.ok();
-        close(&warehouse, run, &outcome).await;
+        warehouse.close().await;
         self.conclude(outcome?, &last?, progress)
     }
 
@@ -116,7 +120,7 @@ impl Follow {
                 return Ok(outcome);
             }
             let Ok(after) = warehouse.backfill(id).await else { return Ok(outcome) };
-            if after.state != "paused" && after.verified_seconds <= before.verified_seconds {
+            if after.state != "paused" && after.read_seconds <= before.read_seconds {
                 return Ok(outcome);
             }
         }

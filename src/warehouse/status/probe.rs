@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::super::{ConnectOptions, WarehouseError};
+use super::super::{ConnectOptions, Warehouse, WarehouseError};
 
 /// For the connection alone: nothing is under way on it that a cancellation could leave open.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,4 +103,25 @@ impl ConnectOptions {
 
 async fn backend(connection: &mut PgConnection) -> Result<i32, WarehouseError> {
     Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await?)
+}
+
+/// Which of the vendor's streams a stream's rows came from.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct StreamIdentity {
+    pub stream: String,
+    pub account_id: String,
+    pub stream_id: String,
+}
+
+impl Warehouse {
+    /// The time zone that business days are counted in, once a first run has settled it.
+    pub async fn held_time_zone(&self) -> Result<Option<String>, WarehouseError> {
+        Ok(sqlx::query_scalar("select time_zone from kore.settings limit 1").fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn stream_identities(&self) -> Result<Vec<StreamIdentity>, WarehouseError> {
+        Ok(sqlx::query_as("select stream, account_id, stream_id from koresync.streams order by stream")
+            .fetch_all(&self.pool)
+            .await?)
+    }
 }

@@ -83,6 +83,7 @@ pub struct Mirror {
     pub settings: Settings,
     /// Another server to read from than the simulated vendor.
     pub base_url: Option<String>,
+    population: simulate::Options,
 }
 
 impl Mirror {
@@ -92,8 +93,15 @@ impl Mirror {
         let clock: SharedClock = Arc::new(ScaledClock::new(origin, settings.time_scale));
         let database = TestDatabase::create().await;
         migrate::up(&connect(database.url())).await.expect("a schema");
-        let vendor = simulate::start(population, Arc::clone(&clock)).await.expect("a simulated vendor");
-        Self { database, vendor, clock, settings, base_url: None }
+        let vendor = simulate::start(population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
+        Self { database, vendor, clock, settings, base_url: None, population }
+    }
+
+    /// The same vendor and database, so long after the end of the population.
+    pub async fn later(self, afterwards: TimeDelta) -> Self {
+        let clock: SharedClock = Arc::new(ScaledClock::new(end() + afterwards, self.settings.time_scale));
+        let vendor = simulate::start(self.population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
+        Self { vendor, clock, ..self }
     }
 
     pub fn warehouse(&self) -> Warehouse {
@@ -111,6 +119,7 @@ impl Mirror {
             stream_id: STREAM_ID.to_owned(),
             start_at: end() - self.settings.history,
             first_span: TimeDelta::hours(1),
+            settle: TimeDelta::minutes(15),
         };
         warehouse.register_streams(&[registration]).await.expect("a stream");
         let source = self.source(&warehouse, stop.clone()).await;
@@ -120,7 +129,6 @@ impl Mirror {
             max_window_bytes: self.settings.max_window_bytes,
             poll_interval: Duration::from_secs(60),
             settle: Duration::from_secs(900),
-            first_span: TimeDelta::hours(1),
             give_up: self.settings.give_up,
             lease: Duration::from_secs(3_600),
         };
@@ -187,12 +195,39 @@ impl Mirror {
             .filter(|(table, sum)| held.iter().find(|(name, _)| name == *table).map(|(_, held)| held) != Some(sum))
             .map(|(table, sum)| format!("{table}: {sum:?} expected, {:?} held", held.iter().find(|(n, _)| n == table)))
             .collect();
+        self.assert_keys_hold().await;
         assert!(differing.is_empty(), "the warehouse differs from the vendor:\n{}", differing.join("\n"));
         let quarantined: i64 = sqlx::query_scalar("select count(*) from koresync.quarantined_records")
             .fetch_one(&self.database.pool().await)
             .await
             .expect("a count");
         assert_eq!(quarantined.cast_unsigned(), expected.quarantined, "records in quarantine");
+    }
+
+    /// Panics if any declared foreign key refers to a row that is not there: the loader's transactions
+    /// do not check them.
+    pub async fn assert_keys_hold(&self) {
+        let pool = self.database.pool().await;
+        let keys: Vec<(String, String)> = sqlx::query_as(
+            "select conname::text, format('select count(*) from %s c where not exists (select from %s p where %s) and %s', \
+               conrelid::regclass, confrelid::regclass, \
+               (select string_agg(format('p.%I = c.%I', pa.attname, ca.attname), ' and ') \
+                  from unnest(conkey, confkey) as k (c, p) \
+                  join pg_attribute ca on (ca.attrelid, ca.attnum) = (conrelid, k.c) \
+                  join pg_attribute pa on (pa.attrelid, pa.attnum) = (confrelid, k.p)), \
+               (select string_agg(format('c.%I is not null', ca.attname), ' and ') \
+                  from unnest(conkey) as k (c) join pg_attribute ca on (ca.attrelid, ca.attnum) = (conrelid, k.c))) \
+             from pg_constraint where contype = 'f' and connamespace in ('kore'::regnamespace, 'koresync'::regnamespace)",
+        )
+        .fetch_all(&pool)
+        .await
+        .expect("the declared keys");
+        assert!(keys.len() > 20, "only {} foreign keys are declared", keys.len());
+        for (name, query) in keys {
+            let broken: i64 =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&pool).await.expect("a count of broken keys");
+            assert_eq!(broken, 0, "rows break the key {name}");
+        }
     }
 
     pub async fn held(&self) -> Vec<(String, TableSum)> {
