@@ -1,5 +1,7 @@
 //! Backfills: ranges filed in the database, planned newest first, resumed wherever they were.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::windows::{Lane, insert_windows};
@@ -41,6 +43,9 @@ impl Backfill {
         (self.read_seconds / (self.to_at - self.from_at).as_seconds_f64()).clamp(0.0, 1.0)
     }
 }
+
+/// A follower that was not seen for so long is taken for dead.
+pub const SILENT_FOR: Duration = Duration::from_secs(5);
 
 /// Of a running backfill: its stream, start, planned end, and fixed length of windows.
 type Running = (String, DateTime<Utc>, DateTime<Utc>, Option<i64>);
@@ -228,14 +233,15 @@ impl Warehouse {
     }
 
     /// Marks this process as the one that shows the backfill's progress; errors when another one,
-    /// seen less than 15 s ago, does.
+    /// seen less than [`SILENT_FOR`] ago, does.
     pub async fn follow_backfill(&self, id: i64, follower: &str) -> Result<(), WarehouseError> {
         let marked = sqlx::query(
             "update koresync.backfills set follower = $2, follower_seen_at = clock_timestamp() \
-             where id = $1 and (follower is null or follower = $2 or follower_seen_at < clock_timestamp() - interval '15 seconds')",
+             where id = $1 and (follower is null or follower = $2 or follower_seen_at < clock_timestamp() - make_interval(secs => $3))",
         )
         .bind(id)
         .bind(follower)
+        .bind(SILENT_FOR.as_secs_f64())
         .execute(&self.pool)
         .await?;
         if marked.rows_affected() == 0 {

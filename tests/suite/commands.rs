@@ -203,7 +203,7 @@ async fn a_backfill_is_filed_steered_and_followed_by_one_process_alone() {
     assert_eq!((&shown["state"], &shown["progress"]), (&"running".into(), &0.0.into()));
 
     let pool = database.pool().await;
-    sqlx::query("update koresync.backfills set follower = 'another', follower_seen_at = clock_timestamp()")
+    sqlx::query("update koresync.backfills set follower = 'another', follower_seen_at = clock_timestamp() + interval '1 minute'")
         .execute(&pool)
         .await
         .expect("a follower");

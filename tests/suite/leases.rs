@@ -17,7 +17,7 @@ use crate::support::process::{Configuration, LOOK, Program};
 use crate::support::site::Site;
 
 const LEASE: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(5);
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
     migrate::up(&connect(database.url())).await.expect("a schema");
@@ -35,7 +35,7 @@ async fn a_stale_lease_holder_cannot_commit() {
         stream_id: "st-1".to_owned(),
         start_at: now - TimeDelta::hours(2),
         first_span: TimeDelta::hours(1),
-        settle: TimeDelta::minutes(15),
+        settle: TimeDelta::zero(),
     };
     warehouse.register_streams(&[registration]).await.expect("a stream");
     warehouse.plan_live("support", now, TimeDelta::days(1), TimeDelta::zero(), 1).await.expect("a window");

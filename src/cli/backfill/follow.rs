@@ -16,12 +16,12 @@ use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::logs;
-use crate::warehouse::backfills::Backfill;
+use crate::warehouse::backfills::{Backfill, SILENT_FOR};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A follower silent for three of these may be replaced.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn execute(
     order: Order,
@@ -58,6 +58,25 @@ struct Follow {
     stop: CancellationToken,
 }
 
+/// Follows it, or waits as long as a follower that died may still look alive: one that was killed is
+/// succeeded at once by the one started after it; a living one is left alone.
+async fn follow_first(
+    warehouse: &Warehouse,
+    id: i64,
+    owner: &str,
+    stop: &CancellationToken,
+) -> Result<(), WarehouseError> {
+    let began = Instant::now();
+    loop {
+        match warehouse.follow_backfill(id, owner).await {
+            Err(WarehouseError::Held(_)) if began.elapsed() <= SILENT_FOR && !stop.is_cancelled() => {
+                stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
+            }
+            followed => return followed,
+        }
+    }
+}
+
 impl Follow {
     async fn carry_out(self) -> Result<Exit, anyhow::Error> {
         let patience = Patience::Until(self.settings.sync.give_up);
@@ -75,7 +94,7 @@ impl Follow {
             return Ok(Exit::Done);
         }
         let owner = session::owner();
-        warehouse.follow_backfill(id, &owner).await?;
+        follow_first(&warehouse, id, &owner, &self.stop).await?;
         let run = warehouse.begin_run(&owner, "backfill").await?;
         let over = CancellationToken::new();
         let telling = tokio::spawn(tell(warehouse.clone(), id, owner.clone(), self.is_quiet, over.clone()));
