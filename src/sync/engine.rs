@@ -97,6 +97,8 @@ pub struct Engine {
     board: Arc<Board>,
 }
 
+/// A worker without work looks again after so long, or when something was planned or done.
+const IDLE_PAUSE: Duration = Duration::from_secs(2);
 /// A pause of real time between two looks at a database that does not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -363,7 +365,7 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
                     Some(pause) => pause,
                 }
             }
-            Ok(None) => Duration::from_millis(500),
+            Ok(None) => IDLE_PAUSE,
             Err(error) => {
                 tracing::debug!(%error, "No window could be claimed.");
                 DATABASE_PAUSE
