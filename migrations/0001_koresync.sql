@@ -208,8 +208,9 @@ create table koresync.windows (
 );
 -- The claim looks for work that is due; the watermark walks the verified windows of a stream.
 create index windows_due on koresync.windows (stream, lane, due_at) where state in ('planned', 'unverified');
-create index windows_verified on koresync.windows (stream, from_at, to_at) where state = 'verified';
+create index windows_verified on koresync.windows (stream, to_at, from_at) where state = 'verified';
 create index windows_backfill on koresync.windows (backfill_id) where backfill_id is not null;
+create index windows_open on koresync.windows (stream) where state in ('planned', 'unverified');
 comment on table koresync.windows is 'The ledger: what was asked, what came, and how it was proved. Grain: a half-open window of a stream.';
 comment on column koresync.windows.id is 'Number of the window.';
 comment on column koresync.windows.stream is 'The stream.';

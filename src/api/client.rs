@@ -154,10 +154,11 @@ impl Client {
         let mut signed_anew = false;
         let mut attempts = 0;
         loop {
+            let permission = budget.acquire().await;
             if self.stop.is_cancelled() {
                 return Err(ApiError::Stopped);
             }
-            budget.acquire().await.map_err(ApiError::Budget)?;
+            permission.map_err(ApiError::Budget)?;
             let began = *began.get_or_insert_with(|| self.clock.now());
             attempts += 1;
             let error = match self.attempt(request, attempts).await {

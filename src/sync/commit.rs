@@ -16,7 +16,7 @@ use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Contacts that are normalised and written at a time: it bounds memory, whatever the window holds.
-const BATCH: usize = 256;
+const BATCH: usize = 100;
 
 /// What stands beside the records of a read in the ledger.
 #[derive(Debug)]
@@ -40,7 +40,6 @@ pub async fn write(
     let entry = ReadEntry {
         requested_from,
         requested_to,
-        read_at: read.read_at,
         total: read.tally.totals.last().copied().flatten(),
         rows: read.tally.rows,
         distinct: read.tally.distinct(),
@@ -136,6 +135,7 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
             raw: &record.raw,
             raw_hash: record.raw_hash,
             canonical_hash: normalised.canonical_hash,
+            read_at: record.read_at,
             mapper_version: MAPPER_VERSION,
         };
         match held {

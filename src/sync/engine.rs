@@ -1,12 +1,14 @@
 //! The engine's life: a planner, workers side by side, and the decision when it is over.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -166,13 +168,16 @@ impl Engine {
             }
             _ => Until::Settled,
         };
-        let (mut seen, mut seen_at) = (u64::MAX, clock.now());
+        let (mut seen, mut seen_at) = ((u64::MAX, None), clock.now());
         while !working.is_cancelled() {
+            // From here on no change is missed, however long the planning takes.
+            let mut changed = std::pin::pin!(self.board.changed.notified());
+            changed.as_mut().enable();
             let planned = self.plan_and_look(scope, until).await;
             self.board.looks.fetch_add(1, Ordering::Relaxed);
-            // What other processes got done, or an operator paused, is no standstill either.
-            let elsewhere = planned.as_ref().map_or(0, |look| look.windows_done);
-            let progress = self.board.progress.load(Ordering::Relaxed).wrapping_add(elsewhere);
+            // What other processes get done, or an operator paused, is no standstill either.
+            let progress = self.board.progress.load(Ordering::Relaxed);
+            let progress = (progress, planned.as_ref().ok().and_then(|look| look.verified_at).or(seen.1));
             let is_paused = planned.as_ref().is_ok_and(|look| look.is_backfill_paused);
             if progress != seen || is_paused {
                 (seen, seen_at) = (progress, clock.now());
@@ -190,7 +195,7 @@ impl Engine {
                     if let Some(outcome) = self.over(mode, &look, until, seen_at) {
                         return outcome;
                     }
-                    self.wait(mode, working).await;
+                    self.wait(mode, working, changed).await;
                 }
             }
         }
@@ -198,14 +203,14 @@ impl Engine {
     }
 
     /// Until something changed or the next poll is due.
-    async fn wait(&self, mode: Mode, working: &CancellationToken) {
+    async fn wait(&self, mode: Mode, working: &CancellationToken, changed: Pin<&mut Notified<'_>>) {
         let pause = match mode {
             Mode::Forever => self.bench.options.poll_interval,
             _ => Duration::from_secs(1).min(self.bench.options.poll_interval),
         };
         let clock = self.bench.warehouse.clock();
         tokio::select! {
-            () = self.board.changed.notified() => {}
+            () = changed => {}
             () = clock.sleep(pause) => {}
             () = working.cancelled() => {}
         }
@@ -228,25 +233,24 @@ impl Engine {
         }
         let ours = |stream: &str| scope.streams.iter().any(|name| name == stream);
         let backfills = warehouse.open_backfills().await?;
-        let statuses = warehouse.stream_statuses().await?;
+        let open = warehouse.open_windows().await?;
+        let open = |stream: &str| open.iter().find(|o| o.stream == stream);
+        let verified_at = states.iter().filter_map(|state| state.last_success_at).max();
         Ok(Look {
             streams: states
                 .into_iter()
                 .filter(|state| ours(&state.stream))
                 .map(|state| StreamLook {
                     has_open_backfill: backfills.iter().any(|b| b.stream == state.stream && b.state == "running"),
-                    unverified: statuses.iter().find(|s| s.stream == state.stream).map_or(0, |s| s.windows_unverified),
-                    unread: statuses
-                        .iter()
-                        .find(|s| s.stream == state.stream)
-                        .map_or(0, |s| s.windows_waiting + s.windows_running),
+                    unverified: open(&state.stream).map_or(0, |o| o.unverified),
+                    unread: open(&state.stream).map_or(0, |o| o.unread),
                     is_refused: state.paused_at.is_some(),
                     reason: state.paused_reason,
                     watermark: state.watermark,
                     stream: state.stream,
                 })
                 .collect(),
-            windows_done: statuses.iter().map(|s| (s.windows_verified + s.windows_unverified).cast_unsigned()).sum(),
+            verified_at,
             is_backfill_paused: backfills.iter().any(|b| Some(b.id) == scope.backfill_id && b.state == "paused"),
             is_backfill_open: backfills.iter().any(|b| Some(b.id) == scope.backfill_id),
         })
@@ -324,8 +328,8 @@ impl Engine {
 #[derive(Debug)]
 struct Look {
     streams: Vec<StreamLook>,
-    /// Read windows of all streams, whoever read them.
-    windows_done: u64,
+    /// When a window was last verified, whoever read it.
+    verified_at: Option<DateTime<Utc>>,
     is_backfill_open: bool,
     is_backfill_paused: bool,
 }
@@ -382,9 +386,14 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
 /// Notes what became of a window; a pause when the next one would probably fare no better.
 fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
     match done {
-        Done::Verified | Done::Split | Done::Unverified => {
+        Done::Verified | Done::Split => {
             board.trouble(stream, None);
             board.advance();
+            None
+        }
+        Done::Unverified => {
+            board.trouble(stream, None);
+            board.changed.notify_waiters();
             None
         }
         Done::Dropped => None,
@@ -394,6 +403,9 @@ fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
             board.changed.notify_waiters();
             None
         }
-        Done::Warehouse(error) => (error.remedy() != Remedy::Retry).then_some(DATABASE_PAUSE),
+        Done::Warehouse(error) => {
+            board.trouble(stream, Some(Trouble { is_refusal: error.is_refusal(), what: error.to_string() }));
+            (error.remedy() != Remedy::Retry).then_some(DATABASE_PAUSE)
+        }
     }
 }

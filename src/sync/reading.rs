@@ -31,11 +31,13 @@ pub struct Record {
     pub raw: Bytes,
     pub raw_hash: ContentHash,
     pub identity: Identity,
+    /// When its page came: later content never gives way to it.
+    pub read_at: DateTime<Utc>,
 }
 
 impl Record {
-    fn new(raw: Bytes) -> Self {
-        Self { raw_hash: ContentHash::of(&raw), identity: identify(&raw), raw }
+    fn new(raw: Bytes, read_at: DateTime<Utc>) -> Self {
+        Self { raw_hash: ContentHash::of(&raw), identity: identify(&raw), raw, read_at }
     }
 
     pub fn key(&self) -> RecordIdentity {
@@ -51,8 +53,6 @@ impl Record {
 pub struct Read {
     pub records: Vec<Record>,
     pub tally: Tally,
-    /// When the last answer came: later content never gives way to it.
-    pub read_at: DateTime<Utc>,
 }
 
 /// What came of a window.
@@ -85,7 +85,6 @@ struct Fetched {
     records: Vec<Record>,
     total: Option<u64>,
     has_more: Option<bool>,
-    read_at: DateTime<Utc>,
 }
 
 /// Reads one window of a stream.
@@ -106,6 +105,8 @@ pub(super) struct WindowReader<'s> {
     pub(super) learned: Learned,
     /// The page size that the server keeps to, while less than asked for came in one page.
     clamped: Option<u32>,
+    /// The page size that the server takes, after it refused a larger one.
+    lowered: Option<u32>,
 }
 
 impl<'s> WindowReader<'s> {
@@ -137,6 +138,7 @@ impl<'s> WindowReader<'s> {
             bounds: bounds(state, limit, options, clock.now()),
             learned: Learned::default(),
             clamped: None,
+            lowered: None,
         }
     }
 
@@ -250,7 +252,8 @@ impl<'s> WindowReader<'s> {
         tracing::warn!(stream = %self.source.stream, limit = self.limit, lower, %error, "Asking for smaller pages.");
         self.limit = lower;
         self.bounds.limit = lower;
-        self.learned.page_limit = i32::try_from(lower).ok();
+        // Learned once a read at this size is proved; an answer that was too large says nothing of others.
+        self.lowered = matches!(error, ApiError::LimitRefused { .. }).then_some(lower);
         Ok(())
     }
 
@@ -270,10 +273,9 @@ impl<'s> WindowReader<'s> {
         if read.tally.pages > 1 && !self.is_habit_fixed {
             self.learned.paging = Some(self.habit.as_str());
         }
-        if read.tally.pages > 1
-            && let Some(clamped) = self.clamped
-        {
-            self.learned.page_limit = i32::try_from(clamped).ok();
+        let clamped = self.clamped.filter(|clamped| read.tally.pages > 1 && *clamped >= SMALLEST_LIMIT);
+        if let Some(limit) = clamped.or(self.lowered) {
+            self.learned.page_limit = i32::try_from(limit).ok();
         }
         if proof == Proof::Count {
             self.learned.is_total_rows = Some(true);
@@ -310,8 +312,9 @@ impl<'s> WindowReader<'s> {
         loop {
             let last = &pages[pages.len() - 1];
             let is_short = last.records.len() < limit as usize;
-            let goes_on = is_exhaustive || first_total(&pages).is_none() || last.has_more == Some(true);
-            if is_short || !goes_on || self.is_same(&pages) || self.is_too_large(&pages) {
+            let is_doubtful = self.is_total_rows != Some(true) || last.has_more == Some(true);
+            let goes_on = is_exhaustive || first_total(&pages).is_none() || is_doubtful;
+            if is_short || !goes_on || adds_nothing(&pages) || self.is_too_large(&pages) {
                 break;
             }
             let next = self.fetch(pages.len() as u64, limit).await?;
@@ -339,10 +342,6 @@ impl<'s> WindowReader<'s> {
     fn is_too_large(&self, pages: &[Fetched]) -> bool {
         let bytes: usize = pages.iter().flat_map(|p| &p.records).map(|r| r.raw.len()).sum();
         bytes / 2 > self.bounds.max_window_bytes && pages.len() > 1
-    }
-
-    fn is_same(&self, pages: &[Fetched]) -> bool {
-        pages.len() > 1 && !self.is_habit_fixed && is_same_page(&pages[0], &pages[pages.len() - 1])
     }
 
     /// What speaks against the habit, if it shows again when the page at fault is asked for once more.
@@ -402,8 +401,8 @@ impl<'s> WindowReader<'s> {
         let _permit = self.fetching.acquire().await.ok();
         let answer = self.source.client.page(&request, self.budget).await?;
         let read_at = self.clock.now();
-        let records = answer.records.into_iter().map(Record::new).collect();
-        Ok(Fetched { records, total: answer.total, has_more: answer.has_more, read_at })
+        let records = answer.records.into_iter().map(|raw| Record::new(raw, read_at)).collect();
+        Ok(Fetched { records, total: answer.total, has_more: answer.has_more })
     }
 }
 
@@ -441,6 +440,13 @@ fn distinct_of(pages: &[Fetched]) -> u64 {
     pages.iter().flat_map(|page| &page.records).map(Record::key).collect::<std::collections::HashSet<_>>().len() as u64
 }
 
+/// Whether the last page holds nothing that the pages before did not: the server goes round in circles.
+fn adds_nothing(pages: &[Fetched]) -> bool {
+    pages.split_last().is_some_and(|(last, before)| {
+        !before.is_empty() && distinct_of(before) == distinct_of(pages) && !last.records.is_empty()
+    })
+}
+
 fn is_same_page(one: &Fetched, other: &Fetched) -> bool {
     !one.records.is_empty()
         && one.records.len() == other.records.len()
@@ -452,16 +458,14 @@ fn assemble(pages: Vec<Fetched>, limit: u32) -> Read {
     // An empty page after the others only shows that there was nothing more.
     let filled = pages.iter().filter(|page| !page.records.is_empty()).count().max(1);
     let mut tally = Tally { pages: filled as u64, is_exhaustive, limit, ..Tally::default() };
-    let mut read_at = DateTime::UNIX_EPOCH;
     let mut records = Vec::new();
     for page in pages {
         tally.totals.push(page.total);
-        read_at = read_at.max(page.read_at);
         records.extend(page.records);
     }
     tally.rows = records.len() as u64;
     tally.identities = records.iter().map(Record::key).collect();
-    Read { records, tally, read_at }
+    Read { records, tally }
 }
 
 fn doubt(read: &Tally) -> String {

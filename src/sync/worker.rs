@@ -67,6 +67,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
             if state.below_threshold_effect.is_none()
                 && source.include_below_threshold
                 && read.tally.rows >= TELLING_ROWS
+                && read.tally.total().is_some()
             {
                 learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
             }
@@ -182,7 +183,11 @@ async fn give_back(
             pause(warehouse, state, claim, &error).await?;
             return warehouse.give_back(claim, Some(&error.to_string()), TimeDelta::zero(), requests).await;
         }
-        let delay = retry_delay(claim.attempts);
+        // A server that does not answer is no fault of the window: the stream waits, briefly, as a whole.
+        let delay = match error.remedy() {
+            api::Remedy::Wait | api::Remedy::Database => TimeDelta::seconds(15),
+            _ => retry_delay(claim.attempts),
+        };
         warehouse.give_back(claim, Some(&error.to_string()), delay, requests).await?;
         match error.remedy() {
             api::Remedy::Operator => pause(warehouse, state, claim, &error).await,
@@ -229,8 +234,10 @@ async fn compare_below_threshold(
     let (from, to) = claim.window.request_range();
     let mut request = PageRequest::first(from, to, 1);
     request.include_below_threshold = Some(false);
-    let without = source.client.page(&request, metered).await.ok()?.total?;
     let with = read.tally.total()?;
+    let Some(without) = source.client.page(&request, metered).await.ok()?.total else {
+        return Some("none");
+    };
     if without < with {
         return Some("counted");
     }

@@ -209,7 +209,8 @@ impl Warehouse {
         match verb {
             Verb::Cancel => {
                 sqlx::query(
-                    "update koresync.windows set state = 'cancelled' where backfill_id = $1 and state = 'planned'",
+                    "update koresync.windows set state = 'cancelled', owner = null, lease_expires_at = null \
+                     where backfill_id = $1 and state in ('planned', 'unverified')",
                 )
                 .bind(id)
                 .execute(&mut *transaction)

@@ -91,8 +91,9 @@ impl AccountBudget {
             if let Ok(wait) = wait.to_std() {
                 let pause = self.warehouse.clock.sleep(wait);
                 self.stop.run_until_cancelled(pause).await.ok_or(WarehouseError::Stopped)?;
-            } else if -wait > LATE {
-                // Its moment passed while nobody asked: lost.
+            }
+            if self.warehouse.clock.now() - moment > LATE {
+                // Its moment passed, while nobody asked or while this process stood still: lost.
                 continue;
             }
             let mut slots = self.slots.lock().await;
@@ -111,7 +112,6 @@ impl AccountBudget {
 
     /// Draws up to a second's worth of slots, after the gate and the last slot of anybody.
     async fn draw(&self) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
-        let local = self.warehouse.clock.now();
         let (now, first, interval, count): (DateTime<Utc>, DateTime<Utc>, f64, i32) = sqlx::query_as(
             "update koresync.api_budgets b set next_slot_at = d.first + make_interval(secs => d.interval * d.count), \
                share = d.share, share_changed_at = case when d.share <> b.share then d.now else b.share_changed_at end \
@@ -131,6 +131,7 @@ impl AccountBudget {
         .bind(REGAIN_EVERY_SECONDS)
         .fetch_one(&self.warehouse.pool)
         .await?;
+        let local = self.warehouse.clock.now();
         // The two clocks may differ: what counts is how far ahead of the database's now a slot lies.
         let ahead = first - now;
         let interval = Duration::from_secs_f64(interval.max(0.0));
@@ -160,6 +161,10 @@ impl AccountBudget {
         .bind(wait.as_secs_f64())
         .execute(&self.warehouse.pool)
         .await?;
+        // Slots that were drawn before the gate was closed for all.
+        let mut slots = self.slots.lock().await;
+        slots.moments.clear();
+        slots.epoch += 1;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _}
 
 use super::WarehouseError;
 use super::link::Link;
+use super::load::dimensions::DimensionCache;
 
 /// How long to wait for a connection: longer would hold up a stop while the server is away.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
@@ -69,19 +70,30 @@ impl ConnectOptions {
         }
     }
 
-    pub(super) fn pool(&self, connections: u32, lease: Duration) -> PgPool {
+    /// A new connection may lead to another server, or to one that was restored: what `dimensions`
+    /// remembers is forgotten with it.
+    pub(super) fn pool(&self, connections: u32, lease: Duration, dimensions: Arc<DimensionCache>) -> PgPool {
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(lease.min(ACQUIRE_WITHIN))
             .idle_timeout(Duration::from_mins(5))
+            .after_connect(move |_, _| {
+                dimensions.forget();
+                Box::pin(async { Ok(()) })
+            })
             .after_release(|connection, _| {
                 Box::pin(async move {
                     // Nobody inherits a transaction that a failed task left open: one is open when it
                     // began before the statement that asks. (By the simple protocol, in which they are
                     // the same moment otherwise; and asked, since a bare `rollback` would fill the
                     // server's log with warnings.)
-                    let asked =
-                        sqlx::raw_sql("select now() <> statement_timestamp()").fetch_one(&mut *connection).await?;
+                    let asked = sqlx::raw_sql("select now() <> statement_timestamp(), pg_is_in_recovery()")
+                        .fetch_one(&mut *connection)
+                        .await?;
+                    if asked.try_get::<bool, _>(1)? {
+                        // Failed over: this server takes no writes any more.
+                        return Ok(false);
+                    }
                     if asked.try_get::<bool, _>(0)? {
                         sqlx::query("rollback").execute(connection).await?;
                     }

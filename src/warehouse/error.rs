@@ -96,8 +96,9 @@ fn remedy_of(error: &sqlx::Error, sqlstate: Option<&str>) -> Remedy {
         };
     };
     match state {
-        // Serialization failure, deadlock, and a unique key that another window wrote first.
-        "40001" | "40P01" | "23505" => Remedy::Retry,
+        // Serialization failure, deadlock, a unique key that another window wrote first, and a key of
+        // ours that is not there: remembered from a server that is gone, and looked up anew.
+        "40001" | "40P01" | "23505" | "23503" => Remedy::Retry,
         // Insufficient resources, operator intervention (shutdown, crash), system errors, a server
         // that became read-only, a statement or lock that took too long.
         "25006" | "55P03" | "57014" | "25P03" => Remedy::Wait,

@@ -145,13 +145,11 @@ impl Warehouse {
     /// days already written would be days of the old zone.
     pub async fn settle_time_zone(&self) -> Result<(), WarehouseError> {
         let configured = self.time_zone.name();
-        let held: String = sqlx::query_scalar(
-            "with made as (insert into kore.settings (time_zone) values ($1) on conflict do nothing returning time_zone) \
-             select time_zone from made union all select time_zone from kore.settings limit 1",
-        )
-        .bind(configured)
-        .fetch_one(&self.pool)
-        .await?;
+        sqlx::query("insert into kore.settings (time_zone) values ($1) on conflict do nothing")
+            .bind(configured)
+            .execute(&self.pool)
+            .await?;
+        let held: String = sqlx::query_scalar("select time_zone from kore.settings").fetch_one(&self.pool).await?;
         if held == configured {
             Ok(())
         } else {

@@ -51,14 +51,16 @@ const CONFLICT_TRIES: u32 = 5;
 impl Warehouse {
     /// Opens no connection yet. `time_zone` is that of business days; `lease` bounds every statement.
     pub fn new(options: &ConnectOptions, clock: SharedClock, time_zone: Tz, lease: Duration) -> Self {
+        let dimensions: Arc<DimensionCache> = Arc::default();
         Self {
             connect: options.clone(),
-            pool: options.pool(options.connections, lease),
-            heartbeat: options.pool(1, lease),
+            pool: options.pool(options.connections, lease, Arc::clone(&dimensions)),
+            // A renewal may wait for its own window's commit; it must not hold up the others.
+            heartbeat: options.pool(options.connections, lease, Arc::clone(&dimensions)),
             clock,
             time_zone,
             lease,
-            dimensions: Arc::default(),
+            dimensions,
             skips_key_checks: Arc::default(),
         }
     }
@@ -106,7 +108,12 @@ impl Warehouse {
 
     /// Runs `work` until it stops losing against other transactions (deadlock, serialization, a key
     /// that another window wrote first), at most five times with 20, 40, 80 and 160 ms between.
-    async fn retrying<T, F>(&self, mut work: impl FnMut() -> F + Send) -> Result<T, WarehouseError>
+    /// `lost` is called before each new try.
+    async fn retrying<T, F>(
+        &self,
+        mut work: impl FnMut() -> F + Send,
+        lost: impl Fn() + Send,
+    ) -> Result<T, WarehouseError>
     where
         F: Future<Output = Result<T, WarehouseError>> + Send,
     {
@@ -115,6 +122,7 @@ impl Warehouse {
             match work().await {
                 Err(error) if error.is_conflict() && tries < CONFLICT_TRIES => {
                     tracing::debug!(error = %error, tries, "transaction lost against another one; again");
+                    lost();
                     tokio::time::sleep(Duration::from_millis(10 << tries)).await;
                     tries += 1;
                 }

@@ -49,6 +49,14 @@ pub struct WindowCount {
     pub windows: i64,
 }
 
+/// What a stream has still to read.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct OpenWindows {
+    pub stream: String,
+    pub unread: i64,
+    pub unverified: i64,
+}
+
 impl Warehouse {
     /// The configured streams. `contacts` is counted from the ledger, so that it costs no table scan.
     pub async fn stream_statuses(&self) -> Result<Vec<StreamStatus>, WarehouseError> {
@@ -108,6 +116,19 @@ impl Warehouse {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// Windows of each stream that are still to be read, and those that could not be verified; what a
+    /// paused or cancelled backfill holds back is left out. Cheap, however long the ledger is.
+    pub async fn open_windows(&self) -> Result<Vec<OpenWindows>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select w.stream, count(*) filter (where w.state = 'planned') as unread, \
+               count(*) filter (where w.state = 'unverified') as unverified \
+             from koresync.windows w left join koresync.backfills b on b.id = w.backfill_id \
+             where w.state in ('planned', 'unverified') and (b.id is null or b.state in ('running', 'done')) group by 1",
+        )
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     /// When the next claimable window falls due, or `None` when there is none.

@@ -284,11 +284,13 @@ pub(super) async fn derive_watermark(connection: &mut PgConnection, stream: &str
         .execute(&mut *connection)
         .await?;
     sqlx::query(
+        // From where it is on: what is proved stays so, and an earlier start has put it back.
         "update koresync.streams s set watermark = coalesce(( \
              select upper(span) from ( \
-               select unnest(range_agg(tstzrange(from_at, to_at))) as span from koresync.windows \
-               where stream = $1 and state = 'verified') verified \
-             where span @> s.start_at), s.start_at) \
+               select unnest(range_agg(tstzrange(w.from_at, w.to_at))) as span from koresync.windows w \
+               where w.stream = $1 and w.state = 'verified' \
+                 and w.to_at >= (select watermark from koresync.streams where stream = $1)) verified \
+             where span @> s.watermark), s.watermark) \
          where s.stream = $1",
     )
     .bind(stream)

@@ -176,6 +176,17 @@ impl Warehouse {
         if shrunk.rows_affected() == 0 {
             return Err(WarehouseError::Fenced);
         }
+        if let Some(backfill) = claim.backfill_id {
+            // Against a cancellation at the same moment, which would miss the new parts.
+            let state: String =
+                sqlx::query_scalar("select state from koresync.backfills where id = $1 for no key update")
+                    .bind(backfill)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+            if state == "cancelled" {
+                return Err(WarehouseError::Fenced);
+            }
+        }
         insert_windows(
             &mut transaction,
             &claim.stream,

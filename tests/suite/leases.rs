@@ -51,7 +51,6 @@ async fn a_stale_lease_holder_cannot_commit() {
     let entry = ReadEntry {
         requested_from,
         requested_to,
-        read_at: now,
         total: Some(0),
         rows: 0,
         distinct: 0,

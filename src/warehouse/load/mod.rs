@@ -30,6 +30,8 @@ pub struct Incoming<'a> {
     pub raw: &'a [u8],
     pub raw_hash: ContentHash,
     pub canonical_hash: ContentHash,
+    /// When the page that held it came.
+    pub read_at: DateTime<Utc>,
     pub mapper_version: i32,
 }
 
@@ -77,7 +79,6 @@ impl Proof {
 pub struct ReadEntry {
     pub requested_from: DateTime<Utc>,
     pub requested_to: DateTime<Utc>,
-    pub read_at: DateTime<Utc>,
     pub total: Option<u64>,
     pub rows: u64,
     pub distinct: u64,
@@ -174,7 +175,7 @@ impl Warehouse {
     where
         F: Future<Output = Result<T, WarehouseError>> + Send,
     {
-        let outcome = self.retrying(work).await;
+        let outcome = self.retrying(work, || self.dimensions.forget()).await;
         if outcome.is_err() {
             self.dimensions.forget();
         }
@@ -224,10 +225,11 @@ impl WindowCommit {
         }
         contacts.sort_by_key(|(_, held)| held.contact_key);
         let keys: Vec<Uuid> = contacts.iter().map(|(_, held)| held.contact_key).collect();
-        let replaceable = lock_replaceable(&mut self.transaction, &keys, self.entry.read_at).await?;
+        let locked = lock_versions(&mut self.transaction, &keys).await?;
         for (incoming, held) in contacts.iter() {
-            let is_replaceable =
-                replaceable.get(&held.contact_key).is_some_and(|canonical| *canonical != Some(incoming.canonical_hash));
+            let is_replaceable = locked.get(&held.contact_key).is_some_and(|(canonical, read_at)| {
+                *canonical != Some(incoming.canonical_hash) && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
+            });
             if !is_replaceable {
                 self.outcomes.unchanged += 1;
                 continue;
@@ -239,6 +241,7 @@ impl WindowCommit {
 
     async fn replace_one(&mut self, incoming: &Incoming<'_>, held: &Held) -> Result<(), WarehouseError> {
         sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
+        let checkpoint = self.keys.checkpoint();
         let written = async {
             let before = changes::contents(&mut self.transaction, held.contact_key).await?;
             remove_rows(&mut self.transaction, held.contact_key).await?;
@@ -255,6 +258,7 @@ impl WindowCommit {
             }
             Err(error) if error.remedy() == Remedy::Data => {
                 sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
+                self.keys.restore(checkpoint);
                 self.refuse(incoming, &error).await
             }
             Err(error) => Err(error),
@@ -267,6 +271,7 @@ impl WindowCommit {
         operation: &'static str,
     ) -> Result<(), WarehouseError> {
         sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
+        let checkpoint = self.keys.checkpoint();
         match self.write(rows, operation).await {
             Ok(()) => {
                 sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
@@ -275,6 +280,7 @@ impl WindowCommit {
             Err(error) => {
                 if error.remedy() == Remedy::Data {
                     sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
+                    self.keys.restore(checkpoint);
                 }
                 Err(error)
             }
@@ -341,7 +347,7 @@ impl WindowCommit {
                 compressed: &compressor.compress(incoming.raw)?,
                 raw_hash: incoming.raw_hash,
                 canonical_hash: incoming.canonical_hash,
-                read_at: self.entry.read_at,
+                read_at: incoming.read_at,
                 requested_from: self.entry.requested_from,
                 requested_to: self.entry.requested_to,
                 mapper_version: incoming.mapper_version,
@@ -374,14 +380,17 @@ impl WindowCommit {
         self.keys.update_attributes(&mut self.transaction).await?;
         write_ledger(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
         keep_learned(&mut self.transaction, &self.claim.stream, learned, self.now).await?;
+        // An answer came: whatever paused the stream is over.
+        sqlx::query(
+            "update koresync.streams set last_success_at = case when $3 then $2 else last_success_at end, \
+               paused_at = null, paused_reason = null, retry_at = null where stream = $1",
+        )
+        .bind(&self.claim.stream)
+        .bind(self.now)
+        .bind(self.entry.proof.is_some())
+        .execute(&mut *self.transaction)
+        .await?;
         if self.entry.proof.is_some() {
-            sqlx::query(
-                "update koresync.streams set last_success_at = $2, paused_at = null, paused_reason = null, retry_at = null where stream = $1",
-            )
-            .bind(&self.claim.stream)
-            .bind(self.now)
-            .execute(&mut *self.transaction)
-            .await?;
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
         }
         self.transaction.commit().await?;
@@ -422,27 +431,24 @@ async fn held(
         .collect())
 }
 
-/// Locks contacts in key order and gives those that were not received later than `read_at`, each
-/// with the hash it has now.
-async fn lock_replaceable(
-    connection: &mut PgConnection,
-    keys: &[Uuid],
-    read_at: DateTime<Utc>,
-) -> Result<HashMap<Uuid, Option<ContentHash>>, WarehouseError> {
+/// The hash of a version, and when it was received.
+type Version = (Option<ContentHash>, Option<DateTime<Utc>>);
+
+/// Locks contacts in key order and gives the version that each has now.
+async fn lock_versions(connection: &mut PgConnection, keys: &[Uuid]) -> Result<HashMap<Uuid, Version>, WarehouseError> {
     sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
         .bind(keys)
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<(Uuid, Option<Vec<u8>>)> = sqlx::query_as(
-        "select c.contact_key, r.canonical_hash from kore.contacts c \
+    let rows: Vec<(Uuid, Option<Vec<u8>>, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select c.contact_key, r.canonical_hash, r.read_at from kore.contacts c \
          left join koresync.raw_contacts r on r.contact_key = c.contact_key \
-         where c.contact_key = any($1) and (r.read_at is null or r.read_at <= $2)",
+         where c.contact_key = any($1)",
     )
     .bind(keys)
-    .bind(read_at)
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|(key, canonical)| (key, hash(canonical))).collect())
+    Ok(rows.into_iter().map(|(key, canonical, read_at)| (key, (hash(canonical), read_at))).collect())
 }
 
 async fn remove_rows(connection: &mut PgConnection, key: Uuid) -> Result<(), WarehouseError> {

@@ -157,7 +157,30 @@ pub struct Keys {
     queues_seen: BTreeMap<String, Seen>,
 }
 
+/// What a transaction had found at a savepoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    found: Maps,
+    agents_seen: BTreeMap<String, Seen>,
+    queues_seen: BTreeMap<String, Seen>,
+}
+
 impl Keys {
+    /// To be taken where a savepoint is set: a rollback to it takes back the members made since.
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            found: self.found.clone(),
+            agents_seen: self.agents_seen.clone(),
+            queues_seen: self.queues_seen.clone(),
+        }
+    }
+
+    /// To be called with a rollback to the savepoint.
+    pub fn restore(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { found, agents_seen, queues_seen } = checkpoint;
+        (self.found, self.agents_seen, self.queues_seen) = (found, agents_seen, queues_seen);
+    }
+
     pub fn agent(&self, agent: &Agent<'_>) -> Option<i32> {
         lookup!(self, agents, &agent_key(agent))
     }
