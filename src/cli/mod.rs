@@ -13,6 +13,7 @@ pub mod exit;
 pub mod healthcheck;
 pub mod lifecycle;
 pub mod man;
+pub mod memory;
 pub mod metering;
 pub mod migrate;
 pub mod moment;
@@ -101,6 +102,7 @@ impl Command {
 
 /// Reads the arguments, runs the command, and tells what went wrong on stderr.
 pub fn run_process() -> ExitCode {
+    memory::keep_little();
     run(std::env::args_os()).into()
 }
 

@@ -31,8 +31,11 @@ async fn a_busy_stream_costs_little_more_than_a_request_a_full_page() {
     // 10,000 contacts a day: a month of them when many are asked for, two days otherwise.
     let days = if contacts() >= 20_000 { 30 } else { 2 };
     let busy = Options { contacts: u64::from(days) * 10_000, days, ..population() };
-    let settings =
-        Settings { history: TimeDelta::days(i64::from(days)), max_window_bytes: 64 << 20, ..Settings::default() };
+    let settings = Settings {
+        history: TimeDelta::days(i64::from(days)),
+        max_window_bytes: Settings::default().max_window_bytes,
+        ..Settings::default()
+    };
     let mirror = Mirror::start(busy, settings).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
     let held = mirror.number("select count(*) from kore.contacts").await;

@@ -434,13 +434,15 @@ async fn held(
 /// The hash of a version, and when it was received.
 type Version = (Option<ContentHash>, Option<DateTime<Utc>>);
 
+type VersionRow = (Uuid, Option<Vec<u8>>, Option<DateTime<Utc>>);
+
 /// Locks contacts in key order and gives the version that each has now.
 async fn lock_versions(connection: &mut PgConnection, keys: &[Uuid]) -> Result<HashMap<Uuid, Version>, WarehouseError> {
     sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
         .bind(keys)
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<(Uuid, Option<Vec<u8>>, Option<DateTime<Utc>>)> = sqlx::query_as(
+    let rows: Vec<VersionRow> = sqlx::query_as(
         "select c.contact_key, r.canonical_hash, r.read_at from kore.contacts c \
          left join koresync.raw_contacts r on r.contact_key = c.contact_key \
          where c.contact_key = any($1)",
