@@ -31,6 +31,7 @@ pub(super) async fn plan(
     until: Until,
 ) -> Result<usize, WarehouseError> {
     let mut planned = 0;
+    let mut behind = Vec::new();
     let now = warehouse.now().await?;
     for source in sources {
         let state = warehouse.stream_state(&source.stream).await?;
@@ -43,11 +44,16 @@ pub(super) async fn plan(
             };
             let least = TimeDelta::from_std(least).unwrap_or(TimeDelta::MAX);
             planned += warehouse.plan_live(&source.stream, floor_to_second(until), span, least, ahead).await?;
+            // Live comes first: while it is behind, no backfill is planned beside it.
+            let frontier = warehouse.stream_state(&source.stream).await?.frontier;
+            if floor_to_second(until) - frontier > least {
+                behind.push(source.stream.clone());
+            }
         }
     }
     for backfill in warehouse.open_backfills().await? {
         let is_ours = scope.streams.contains(&backfill.stream) && scope.backfill_id.is_none_or(|id| id == backfill.id);
-        if is_ours && backfill.state == "running" {
+        if is_ours && backfill.state == "running" && !behind.contains(&backfill.stream) {
             let state = warehouse.stream_state(&backfill.stream).await?;
             let span = TimeDelta::seconds(state.span_seconds);
             planned += warehouse.plan_backfill(backfill.id, span, ahead(options, &state)).await?;
