@@ -79,9 +79,10 @@ async fn one_refused_stream_of_two_is_3_and_the_other_one_is_mirrored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_stops_at_once() {
-    let (_database, site) = site().await;
-    let program = Program::new(&site.configuration());
     for (arguments, exit) in [(&["run"][..], 1), (&["run", "--once"], 3)] {
+        // A warehouse each: what is stopped at once keeps its leases, and the next one would wait for their end.
+        let (_database, site) = site().await;
+        let program = Program::new(&site.configuration());
         // Nothing can be committed while somebody else holds the table.
         let mut holder = site.connection().await;
         let mut transaction = holder.begin().await.expect("a transaction");
