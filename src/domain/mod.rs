@@ -4,6 +4,7 @@ pub mod clock;
 pub mod decimal;
 pub mod hash;
 pub mod key;
+pub mod payload;
 pub mod rows;
 pub mod window;
 
@@ -11,4 +12,5 @@ pub use clock::{Clock, SystemClock};
 pub use decimal::Decimal;
 pub use hash::ContentHash;
 pub use key::contact_key;
+pub use payload::Payload;
 pub use window::Window;

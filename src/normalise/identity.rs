@@ -52,11 +52,8 @@ pub fn identify(raw: &[u8]) -> Identity {
 /// Which of several records with one id stands for it: an evaluated one first, then the one that
 /// ends later, then the one with the larger hash of its bytes. Content alone decides, never the order
 /// of arrival. Gives the place among the candidates, 0 when there are none.
-pub fn winner<'r>(candidates: impl IntoIterator<Item = &'r [u8]>) -> usize {
-    let rank = |raw: &[u8]| {
-        let identity = identify(raw);
-        (identity.is_evaluated, identity.ended_at, ContentHash::of(raw))
-    };
+pub fn winner<'r>(candidates: impl IntoIterator<Item = (&'r Identity, ContentHash)>) -> usize {
+    let rank = |(identity, raw_hash): (&Identity, ContentHash)| (identity.is_evaluated, identity.ended_at, raw_hash);
     let ranked = candidates.into_iter().map(rank).enumerate();
     ranked.max_by(|(_, a), (_, b)| a.cmp(b)).map_or(0, |(index, _)| index)
 }

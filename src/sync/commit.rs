@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::prove::RecordIdentity;
-use super::reading::{Read, Record};
-use crate::domain::Window;
+use super::reading::{Read, Record, Text};
+use crate::domain::payload::Texts;
+use crate::domain::{ContentHash, Payload, Window};
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
@@ -15,8 +17,9 @@ use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
 
-/// Contacts that are normalised and written at a time: it bounds memory, whatever the window holds.
-const BATCH: usize = 100;
+/// Text that is unpacked, normalised and written at a time: it bounds memory, whatever the window holds.
+/// A COPY has a price of its own, most of it per table and for its first thousand rows.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What stands beside the records of a read in the ledger.
 #[derive(Debug)]
@@ -50,13 +53,15 @@ pub async fn write(
     let learned = with_reach(learned, claim.window, &records);
     let in_window =
         records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
+    let (unchanged, packed) = known_and_packed(&records);
     warehouse
         .commit_retrying(|| {
-            let (entry, records, learned) = (entry.clone(), &records, &learned);
+            let (entry, unchanged, packed, learned) = (entry.clone(), &unchanged, &packed, &learned);
             async move {
                 let mut commit = warehouse.open_commit(claim, entry).await?;
                 commit.outcomes.in_window = in_window as u64;
-                for batch in records.chunks(BATCH) {
+                commit.confirm_unchanged(unchanged).await?;
+                for batch in batches(packed) {
                     write_batch(&mut commit, batch).await?;
                 }
                 commit.finish(learned).await
@@ -75,7 +80,7 @@ fn settle_repeats(records: &[Record]) -> Vec<&Record> {
         .into_values()
         .filter_map(|repeats| match repeats.as_slice() {
             [single] => Some(*single),
-            several => several.get(winner(several.iter().map(|r| r.raw.as_ref()))).copied(),
+            several => several.get(winner(several.iter().map(|r| (&r.identity, r.raw_hash)))).copied(),
         })
         .collect();
     settled.sort_by_key(|record| (record.identity.started_at, record.raw_hash));
@@ -93,20 +98,51 @@ fn with_reach(learned: &Learned, window: Window, records: &[&Record]) -> Learned
     Learned { filter_field, filter_lag, ..learned.clone() }
 }
 
-async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(), WarehouseError> {
-    let ids: Vec<&str> = batch.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
+/// A record whose text is in hand.
+type Packed<'r> = (&'r Record, &'r Payload);
+
+/// Parts those that the warehouse held as they are from those to be read.
+fn known_and_packed<'r>(records: &[&'r Record]) -> (Vec<(Uuid, ContentHash)>, Vec<Packed<'r>>) {
+    let (mut known, mut packed) = (Vec::new(), Vec::new());
+    for record in records {
+        match &record.text {
+            Text::Held(key) => known.push((*key, record.raw_hash)),
+            Text::Packed(payload) => packed.push((*record, payload)),
+        }
+    }
+    (known, packed)
+}
+
+/// Batches of about [`BATCH_BYTES`] of text, of one record at least.
+fn batches<'b, 'r>(mut packed: &'b [Packed<'r>]) -> impl Iterator<Item = &'b [Packed<'r>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = packed.iter().take_while(|(record, _)| {
+            bytes += record.text_bytes;
+            bytes <= BATCH_BYTES
+        });
+        let (batch, rest) = packed.split_at(fits.count().max(1).min(packed.len()));
+        packed = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<(), WarehouseError> {
+    let ids: Vec<&str> = batch.iter().filter_map(|(record, _)| record.identity.conversation_id.as_deref()).collect();
     let held = commit.held(&ids).await?;
-    let mut new: Vec<Incoming<'_>> = Vec::new();
+    let held_of = |record: &Record| record.identity.conversation_id.as_deref().and_then(|id| held.get(id));
+    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = batch
+        .iter()
+        .copied()
+        .partition(|(record, _)| held_of(record).is_some_and(|held| held.raw_hash == Some(record.raw_hash)));
+    commit.outcomes.unchanged += unchanged.len() as u64;
+    let texts = Texts::unpack(unread.iter().map(|(_, payload)| *payload))?;
+    let mut new: Vec<Incoming<'_>> = Vec::with_capacity(unread.len());
     let mut changed: Vec<(Incoming<'_>, Held)> = Vec::new();
     let mut aside: Vec<SetAside<'_>> = Vec::new();
     let mut drift = Drift::default();
-    for record in batch {
-        let held = record.identity.conversation_id.as_deref().and_then(|id| held.get(id));
-        if held.is_some_and(|held| held.raw_hash == Some(record.raw_hash)) {
-            commit.outcomes.unchanged += 1;
-            continue;
-        }
-        let read = normalise(&record.raw).and_then(|normalised| {
+    for ((record, payload), text) in unread.into_iter().zip(texts.iter()) {
+        let read = normalise(text).and_then(|normalised| {
             let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
             let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
             is_in_calendar.then_some(normalised).ok_or_else(outside)
@@ -116,7 +152,7 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
             Err(rejected) => {
                 aside.push(SetAside {
                     conversation_id: record.identity.conversation_id.clone(),
-                    raw: &record.raw,
+                    payload,
                     raw_hash: record.raw_hash,
                     reason: rejected.reason.as_str().to_owned(),
                     fault_path: rejected.path,
@@ -125,6 +161,7 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
                 continue;
             }
         };
+        let held = held_of(record);
         if held.is_some_and(|held| held.canonical_hash == Some(normalised.canonical_hash)) {
             commit.outcomes.unchanged += 1;
             continue;
@@ -132,7 +169,7 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
         note(&mut drift, &normalised);
         let incoming = Incoming {
             contact: normalised.contact,
-            raw: &record.raw,
+            payload,
             raw_hash: record.raw_hash,
             canonical_hash: normalised.canonical_hash,
             read_at: record.read_at,

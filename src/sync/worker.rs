@@ -91,6 +91,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
             split(warehouse, &state, claim, &parts, learned, metered.requests()).await
         }
         Err(ReadError::Lost) => Ok(Done::Dropped),
+        Err(ReadError::Warehouse(error)) => Err(error),
         Err(ReadError::Api(error)) => {
             return give_back(warehouse, &state, claim, learned, error, metered.requests()).await;
         }
@@ -102,7 +103,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
             Done::Dropped
         }
         Err(error) => {
-            tracing::warn!(%error, "A window could not be written; it is given back.");
+            tracing::warn!(%error, "The warehouse failed a window; it is given back.");
             if let Err(lost) =
                 warehouse.give_back(claim, Some(&error.to_string()), retry_delay(0), metered.requests()).await
             {
@@ -122,7 +123,7 @@ async fn write(
     judgement: &Judgement,
     mut learned: Learned,
 ) -> Result<Outcomes, WarehouseError> {
-    let bytes: usize = read.records.iter().map(|record| record.raw.len()).sum();
+    let bytes: usize = read.records.iter().map(|record| record.text_bytes).sum();
     let length = claim.window.length();
     learn_size(&mut learned, source, options, state, length, (read.tally.rows, bytes), warehouse.clock().now());
     let outcomes = commit::write(warehouse, claim, read, judgement, &learned).await?;

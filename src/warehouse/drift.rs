@@ -16,6 +16,10 @@ impl Drift {
         let seen = self.0.entry((path, kind.to_owned())).or_insert((0, json_type));
         seen.0 += 1;
     }
+
+    pub(super) fn total(&self) -> u64 {
+        self.0.values().map(|(count, _)| count.unsigned_abs()).sum()
+    }
 }
 
 pub(super) async fn note(
@@ -27,8 +31,6 @@ pub(super) async fn note(
     if drift.0.is_empty() {
         return Ok(());
     }
-    metrics::counter!("koresync_unknown_fields_total", "stream" => stream.to_owned())
-        .increment(drift.0.values().map(|(count, _)| u64::try_from(*count).unwrap_or_default()).sum());
     sqlx::query(
         "insert into koresync.unknown_fields as u (stream, path, kind, first_seen_at, last_seen_at, count, example_type) \
          select $1, n.path, n.kind, $2, $2, n.count, n.type \

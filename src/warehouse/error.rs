@@ -8,6 +8,8 @@ pub enum WarehouseError {
     Url,
     #[error("another worker holds this window now; its result is not written")]
     Fenced,
+    #[error("contacts of this window changed while it was read; it is read again")]
+    Moved,
     #[error("{0}")]
     Schema(#[from] super::migrate::SchemaError),
     #[error("{0}")]
@@ -59,7 +61,7 @@ impl WarehouseError {
     /// Unknown failures ask for the operator, by waiting loudly: the daemon never gives up.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable(_) => Remedy::Wait,
+            Self::Unreachable(_) | Self::Moved => Remedy::Wait,
             Self::Fenced | Self::Stopped => Remedy::Drop,
             Self::Url
             | Self::Schema(_)

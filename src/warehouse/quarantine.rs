@@ -29,8 +29,6 @@ pub(super) async fn keep(
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     for record in records {
-        metrics::counter!("koresync_records_quarantined_total", "stream" => stream.to_owned(), "reason" => record.reason.clone())
-            .increment(1);
         sqlx::query(
             "insert into koresync.quarantined_records (stream, conversation_id, payload, raw_hash, reason, fault_path, \
                first_seen_at, last_tried_at, requested_from, requested_to, mapper_version) \
@@ -41,7 +39,7 @@ pub(super) async fn keep(
         )
         .bind(stream)
         .bind(record.conversation_id.as_deref())
-        .bind(zstd::bulk::compress(record.raw, 3)?)
+        .bind(record.payload.compressed())
         .bind(record.raw_hash.0.as_slice())
         .bind(&record.reason)
         .bind(&record.fault_path)

@@ -2,10 +2,15 @@
 //! and two engines at once are as good as one.
 
 use chrono::TimeDelta;
-use koresync::domain::Window;
+use koresync::domain::{ContentHash, Window};
 use koresync::simulate::{Fault, FaultRate, Options};
 use koresync::sync::{Mode, Outcome};
+use koresync::warehouse::WarehouseError;
+use koresync::warehouse::load::{Proof, ReadEntry};
+use koresync::warehouse::windows::Scope;
+use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::support::mirror::{Mirror, STREAM, Settings, end, population};
 
@@ -61,6 +66,58 @@ async fn a_reread_of_unchanged_contacts_writes_no_row() {
     assert_eq!((backfill.inserted, backfill.changed), (0, 0));
     assert!(backfill.unchanged >= backfill.contacts && backfill.contacts > 100, "{backfill:?}");
     assert_eq!(mirror.number(VERSIONS).await, before, "a row was written anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_is_held_no_more_when_its_window_is_written_is_not_taken_for_unchanged() {
+    let mirror = Mirror::start(population(), Settings::default()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let warehouse = mirror.warehouse();
+    let range = Window::new(end() - TimeDelta::days(1), end()).expect("a range");
+    let backfill = warehouse.file_backfill(STREAM, range, None).await.expect("a backfill");
+    warehouse.plan_backfill(backfill, TimeDelta::days(7), 1).await.expect("a window");
+    let scope = Scope { streams: vec![STREAM.to_owned()], backfill_id: Some(backfill) };
+    let claim = warehouse.claim("a test", &scope).await.expect("a claim").expect("a window");
+    let (requested_from, requested_to) = claim.window.request_range();
+    let (rows, proof) = (2, Some(Proof::Snapshot));
+    let entry = ReadEntry {
+        requested_from,
+        requested_to,
+        total: Some(2),
+        rows,
+        distinct: 2,
+        requests: 1,
+        proof,
+        failure: None,
+    };
+
+    let mut connection = sqlx::PgConnection::connect(mirror.database.url()).await.expect("a connection");
+    let held: Vec<(Uuid, Vec<u8>)> =
+        sqlx::query_as("select contact_key, raw_hash from koresync.raw_contacts order by contact_key limit 2")
+            .fetch_all(&mut connection)
+            .await
+            .expect("two payloads");
+    let held: Vec<(Uuid, ContentHash)> =
+        held.into_iter().map(|(key, hash)| (key, ContentHash(hash.try_into().expect("16 bytes")))).collect();
+    let mut commit = warehouse.open_commit(&claim, entry.clone()).await.expect("a commit");
+    commit.confirm_unchanged(&held).await.expect("both are held");
+    assert_eq!(commit.outcomes.unchanged, 2);
+    drop(commit);
+
+    // Another content meanwhile; and a server that was restored to an earlier state.
+    let other = [held[0], (held[1].0, ContentHash::of(b"another text"))];
+    let mut commit = warehouse.open_commit(&claim, entry.clone()).await.expect("a commit");
+    let moved = commit.confirm_unchanged(&other).await;
+    assert!(matches!(moved, Err(WarehouseError::Moved)), "{moved:?}");
+    drop(commit);
+    sqlx::query("delete from koresync.raw_contacts where contact_key = $1")
+        .bind(held[0].0)
+        .execute(&mut connection)
+        .await
+        .expect("a payload less");
+    let mut commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
+    let moved = commit.confirm_unchanged(&held).await;
+    assert!(matches!(moved, Err(WarehouseError::Moved)), "{moved:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

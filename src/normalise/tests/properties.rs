@@ -116,7 +116,6 @@ proptest! {
     #[test]
     fn arbitrary_bytes_are_harmless(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         agrees(&bytes)?;
-        winner([&*bytes, &[]]);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The history of a contact: what differed between two versions.
+//! The history of contacts: what differed between two versions.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -14,9 +16,15 @@ pub struct Contents {
     updated_at: DateTime<Utc>,
 }
 
-pub async fn contents(connection: &mut PgConnection, key: Uuid) -> Result<Contents, WarehouseError> {
-    let (columns, updated_at): (sqlx::types::Json<Map<String, Value>>, DateTime<Utc>) = sqlx::query_as(
-        "select (to_jsonb(c) - array['first_seen_at', 'updated_at', 'removed_at']) || jsonb_build_object( \
+type ContentsRow = (Uuid, sqlx::types::Json<Map<String, Value>>, DateTime<Utc>);
+
+/// The contents of contacts, by key.
+pub async fn contents(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+) -> Result<BTreeMap<Uuid, Contents>, WarehouseError> {
+    let rows: Vec<ContentsRow> = sqlx::query_as(
+        "select c.contact_key, (to_jsonb(c) - array['first_seen_at', 'updated_at', 'removed_at']) || jsonb_build_object( \
            'contact_agents', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_agents t where t.contact_key = c.contact_key), \
            'contact_queues', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_queues t where t.contact_key = c.contact_key), \
            'contact_metrics', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_metrics t where t.contact_key = c.contact_key), \
@@ -28,45 +36,53 @@ pub async fn contents(connection: &mut PgConnection, key: Uuid) -> Result<Conten
            'generated_intent_keywords', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by intent_ordinal, ordinal) from kore.generated_intent_keywords t where t.contact_key = c.contact_key), \
            'contact_topics', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_topics t where t.contact_key = c.contact_key)), \
            c.updated_at \
-         from kore.contacts c where c.contact_key = $1",
+         from kore.contacts c where c.contact_key = any($1)",
     )
-    .bind(key)
-    .fetch_one(connection)
+    .bind(keys)
+    .fetch_all(connection)
     .await?;
-    Ok(Contents { columns: columns.0, updated_at })
+    Ok(rows.into_iter().map(|(key, columns, updated_at)| (key, Contents { columns: columns.0, updated_at })).collect())
 }
 
-/// Writes the difference; nothing when the rows are the same, as when only an unread part of the
-/// payload changed.
+/// Writes the differences; none for a contact whose rows are the same, as when only an unread part of
+/// the payload changed.
 pub async fn record(
     connection: &mut PgConnection,
-    key: Uuid,
-    before: Contents,
-    after: &Contents,
+    before: BTreeMap<Uuid, Contents>,
+    after: &BTreeMap<Uuid, Contents>,
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
-    let mut old = Map::new();
-    let mut new = Map::new();
-    for (column, value) in before.columns {
-        let became = after.columns.get(&column).cloned().unwrap_or_default();
-        if value != became {
-            old.insert(column.clone(), value);
-            new.insert(column, became);
+    let (mut keys, mut since, mut old_values, mut new_values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (key, before) in before {
+        let (mut old, mut new) = (Map::new(), Map::new());
+        for (column, value) in before.columns {
+            let became = after.get(&key).and_then(|after| after.columns.get(&column)).cloned().unwrap_or_default();
+            if value != became {
+                old.insert(column.clone(), value);
+                new.insert(column, became);
+            }
+        }
+        if !old.is_empty() {
+            keys.push(key);
+            since.push(before.updated_at);
+            old_values.push(Value::Object(old));
+            new_values.push(Value::Object(new));
         }
     }
-    if old.is_empty() {
+    if keys.is_empty() {
         return Ok(());
     }
     sqlx::query(
         "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \
-         select $1, coalesce(max(version), 0) + 1, $2, $3, $4, $5, $6 from kore.contact_changes where contact_key = $1",
+         select n.key, coalesce((select max(version) from kore.contact_changes h where h.contact_key = n.key), 0) + 1, \
+           n.since, $3, array(select jsonb_object_keys(n.old)), n.old, n.new \
+         from unnest($1::uuid[], $2::timestamptz[], $4::jsonb[], $5::jsonb[]) as n (key, since, old, new)",
     )
-    .bind(key)
-    .bind(before.updated_at)
+    .bind(keys)
+    .bind(since)
     .bind(now)
-    .bind(old.keys().cloned().collect::<Vec<_>>())
-    .bind(sqlx::types::Json(&old))
-    .bind(sqlx::types::Json(&new))
+    .bind(old_values)
+    .bind(new_values)
     .execute(connection)
     .await?;
     Ok(())

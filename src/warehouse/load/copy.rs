@@ -55,9 +55,13 @@ impl CopyBuffer {
             copy.send(piece).await?;
         }
         let written = copy.finish().await?;
+        self.clear();
+        Ok(written)
+    }
+
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.rows = 0;
-        Ok(written)
     }
 }
 

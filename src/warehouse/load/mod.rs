@@ -2,32 +2,37 @@
 
 pub mod changes;
 pub mod copy;
+mod counts;
 pub mod dimensions;
+mod held;
+mod ledger;
+mod replace;
 pub mod tables;
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
+
+pub use held::Held;
+pub use ledger::{Outcomes, Proof, ReadEntry};
 
 use super::error::Remedy;
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::Claim;
 use super::{Warehouse, WarehouseError};
 use crate::domain::rows::Contact;
-use crate::domain::{ContentHash, contact_key};
-use dimensions::Keys;
-use tables::{CHILD_TABLES, Payload, Placement, Tables};
-
-/// Fast, and half of what the highest level saves.
-const ZSTD_LEVEL: i32 = 1;
+use crate::domain::{ContentHash, Payload, contact_key};
+use counts::Counts;
+use dimensions::{Checkpoint, Keys};
+use tables::{Kept, Placement, Tables};
 
 /// A record that became rows.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     pub contact: Contact<'a>,
-    pub raw: &'a [u8],
+    pub payload: &'a Payload,
     pub raw_hash: ContentHash,
     pub canonical_hash: ContentHash,
     /// When the page that held it came.
@@ -35,69 +40,15 @@ pub struct Incoming<'a> {
     pub mapper_version: i32,
 }
 
-/// What the warehouse holds of a conversation.
-#[derive(Debug, Clone)]
-pub struct Held {
-    pub contact_key: Uuid,
-    /// `None` when its payload is gone.
-    pub raw_hash: Option<ContentHash>,
-    pub canonical_hash: Option<ContentHash>,
-    pub first_seen_at: DateTime<Utc>,
-}
-
 /// A record that could not become rows.
 #[derive(Debug, Clone)]
 pub struct SetAside<'a> {
     pub conversation_id: Option<String>,
-    pub raw: &'a [u8],
+    pub payload: &'a Payload,
     pub raw_hash: ContentHash,
     pub reason: String,
     pub fault_path: String,
     pub mapper_version: i32,
-}
-
-/// How a read was proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Proof {
-    Snapshot,
-    Count,
-    Agreement,
-}
-
-impl Proof {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Snapshot => "snapshot",
-            Self::Count => "count",
-            Self::Agreement => "agreement",
-        }
-    }
-}
-
-/// The read of a window, as the ledger keeps it.
-#[derive(Debug, Clone)]
-pub struct ReadEntry {
-    pub requested_from: DateTime<Utc>,
-    pub requested_to: DateTime<Utc>,
-    pub total: Option<u64>,
-    pub rows: u64,
-    pub distinct: u64,
-    pub requests: u64,
-    /// `None`: not proved.
-    pub proof: Option<Proof>,
-    /// Why it is not proved, and when to read again.
-    pub failure: Option<(String, chrono::TimeDelta)>,
-}
-
-/// What became of the distinct records of a read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcomes {
-    pub in_window: u64,
-    pub inserted: u64,
-    pub changed: u64,
-    pub unchanged: u64,
-    pub quarantined: u64,
-    pub erased: u64,
 }
 
 /// The one transaction that makes a window count.
@@ -109,6 +60,8 @@ pub struct WindowCommit {
     keys: Keys,
     now: DateTime<Utc>,
     entry: ReadEntry,
+    tables: Tables,
+    counts: Counts,
     pub outcomes: Outcomes,
 }
 
@@ -139,6 +92,8 @@ impl Warehouse {
                 keys: self.dimensions.keys(),
                 now,
                 entry,
+                tables: Tables::default(),
+                counts: Counts::default(),
                 outcomes: Outcomes::default(),
             }),
             _ => Err(WarehouseError::Fenced),
@@ -196,7 +151,17 @@ impl WindowCommit {
 
     /// What is held of these conversations, by id.
     pub async fn held(&mut self, ids: &[&str]) -> Result<HashMap<String, Held>, WarehouseError> {
-        held(&mut self.transaction, &self.claim.stream, ids).await
+        held::held(&mut self.transaction, &self.claim.stream, ids).await
+    }
+
+    /// Counts contacts as unchanged whose texts were held, under these keys, when their pages came. Errors
+    /// with [`WarehouseError::Moved`] when one is held no more: only reading again tells what it is now.
+    pub async fn confirm_unchanged(&mut self, texts: &[(Uuid, ContentHash)]) -> Result<(), WarehouseError> {
+        if held::count_texts(&mut self.transaction, texts).await? < texts.len() {
+            return Err(WarehouseError::Moved);
+        }
+        self.outcomes.unchanged += texts.len() as u64;
+        Ok(())
     }
 
     /// Loads contacts that the warehouse does not hold. Returns how many were loaded; one that the
@@ -217,74 +182,40 @@ impl WindowCommit {
         Ok(())
     }
 
-    /// Replaces contacts whose content differs from what is held. Content that was received later
-    /// than this read is left alone.
-    pub async fn replace(&mut self, contacts: &mut [(Incoming<'_>, Held)]) -> Result<(), WarehouseError> {
-        if contacts.is_empty() {
-            return Ok(());
-        }
-        contacts.sort_by_key(|(_, held)| held.contact_key);
-        let keys: Vec<Uuid> = contacts.iter().map(|(_, held)| held.contact_key).collect();
-        let locked = lock_versions(&mut self.transaction, &keys).await?;
-        for (incoming, held) in contacts.iter() {
-            let is_replaceable = locked.get(&held.contact_key).is_some_and(|(canonical, read_at)| {
-                *canonical != Some(incoming.canonical_hash) && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
-            });
-            if !is_replaceable {
-                self.outcomes.unchanged += 1;
-                continue;
-            }
-            self.replace_one(incoming, held).await?;
-        }
-        Ok(())
-    }
-
-    async fn replace_one(&mut self, incoming: &Incoming<'_>, held: &Held) -> Result<(), WarehouseError> {
-        sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
-        let checkpoint = self.keys.checkpoint();
-        let written = async {
-            let before = changes::contents(&mut self.transaction, held.contact_key).await?;
-            remove_rows(&mut self.transaction, held.contact_key).await?;
-            self.write(&[(incoming, held.contact_key, held.first_seen_at)], "replace").await?;
-            let after = changes::contents(&mut self.transaction, held.contact_key).await?;
-            changes::record(&mut self.transaction, held.contact_key, before, &after, self.now).await
-        }
-        .await;
-        match written {
-            Ok(()) => {
-                self.outcomes.changed += 1;
-                sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
-                Ok(())
-            }
-            Err(error) if error.remedy() == Remedy::Data => {
-                sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
-                self.keys.restore(checkpoint);
-                self.refuse(incoming, &error).await
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     async fn write_in_savepoint(
         &mut self,
         rows: &[(&Incoming<'_>, Uuid, DateTime<Utc>)],
         operation: &'static str,
     ) -> Result<(), WarehouseError> {
+        let checkpoint = self.set_savepoint().await?;
+        let written = self.write(rows, operation).await;
+        self.end_savepoint(checkpoint, written).await
+    }
+
+    async fn set_savepoint(&mut self) -> Result<(Checkpoint, Counts), WarehouseError> {
         sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
-        let checkpoint = self.keys.checkpoint();
-        match self.write(rows, operation).await {
+        Ok((self.keys.checkpoint(), self.counts.clone()))
+    }
+
+    /// Goes back to the savepoint when the data in hand was refused; any other failure ends the transaction.
+    async fn end_savepoint(
+        &mut self,
+        (keys, counts): (Checkpoint, Counts),
+        written: Result<(), WarehouseError>,
+    ) -> Result<(), WarehouseError> {
+        match &written {
             Ok(()) => {
                 sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
-                Ok(())
             }
-            Err(error) => {
-                if error.remedy() == Remedy::Data {
-                    sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
-                    self.keys.restore(checkpoint);
-                }
-                Err(error)
+            Err(error) if error.remedy() == Remedy::Data => {
+                sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
+                self.keys.restore(keys);
+                self.counts = counts;
+                self.tables.clear();
             }
+            Err(_) => {}
         }
+        written
     }
 
     /// The database refused a batch: halves it, down to the record at fault, which is set aside.
@@ -308,7 +239,7 @@ impl WindowCommit {
     async fn refuse(&mut self, incoming: &Incoming<'_>, error: &WarehouseError) -> Result<(), WarehouseError> {
         let record = SetAside {
             conversation_id: Some(incoming.contact.conversation_id.to_string()),
-            raw: incoming.raw,
+            payload: incoming.payload,
             raw_hash: incoming.raw_hash,
             reason: format!("database_refused_{}", error.sqlstate().unwrap_or_default()),
             fault_path: String::new(),
@@ -326,8 +257,6 @@ impl WindowCommit {
         self.keys
             .resolve(&mut self.transaction, rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key)))
             .await?;
-        let mut tables = Tables::default();
-        let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
         for (incoming, key, first_seen_at) in rows {
             let contact = &incoming.contact;
             let placement = Placement {
@@ -341,10 +270,10 @@ impl WindowCommit {
                 .evaluation_form
                 .as_ref()
                 .map(|form| self.keys.form(form).ok_or(tables::MissingKey("evaluation_forms")));
-            tables.contact(contact, &placement, form.transpose()?);
-            tables.children(contact, *key, &self.keys)?;
-            let payload = Payload {
-                compressed: &compressor.compress(incoming.raw)?,
+            self.tables.contact(contact, &placement, form.transpose()?);
+            self.tables.children(contact, *key, &self.keys)?;
+            let kept = Kept {
+                compressed: incoming.payload.compressed(),
                 raw_hash: incoming.raw_hash,
                 canonical_hash: incoming.canonical_hash,
                 read_at: incoming.read_at,
@@ -352,15 +281,20 @@ impl WindowCommit {
                 requested_to: self.entry.requested_to,
                 mapper_version: incoming.mapper_version,
             };
-            tables.payload(*key, &self.claim.stream, &payload);
+            self.tables.payload(*key, &self.claim.stream, &kept);
         }
-        tables.send(&mut self.transaction, operation).await?;
+        for (table, written) in self.tables.send(&mut self.transaction).await? {
+            self.counts.rows(table, operation, written);
+        }
         Ok(())
     }
 
     /// Keeps records that could not become rows, whole.
     pub async fn set_aside(&mut self, records: &[SetAside<'_>]) -> Result<(), WarehouseError> {
         super::quarantine::keep(&mut self.transaction, &self.claim.stream, records, &self.entry, self.now).await?;
+        for record in records {
+            self.counts.quarantined(&record.reason);
+        }
         self.outcomes.quarantined += records.len() as u64;
         Ok(())
     }
@@ -372,13 +306,14 @@ impl WindowCommit {
 
     /// Counts drift seen in new and changed contacts.
     pub async fn note_drift(&mut self, drift: &super::drift::Drift) -> Result<(), WarehouseError> {
+        self.counts.drifted(drift.total());
         super::drift::note(&mut self.transaction, &self.claim.stream, drift, self.now).await
     }
 
     /// The ledger, what was learned, the watermark; then COMMIT. Only now are new keys remembered.
     pub async fn finish(mut self, learned: &Learned) -> Result<Outcomes, WarehouseError> {
         self.keys.update_attributes(&mut self.transaction).await?;
-        write_ledger(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
+        ledger::write(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
         keep_learned(&mut self.transaction, &self.claim.stream, learned, self.now).await?;
         // An answer came: whatever paused the stream is over.
         sqlx::query(
@@ -395,116 +330,11 @@ impl WindowCommit {
         }
         self.transaction.commit().await?;
         self.warehouse.dimensions.remember(self.keys);
+        self.counts.tell(&self.claim.stream);
         Ok(self.outcomes)
     }
 
     fn new_key(&self, incoming: &Incoming<'_>) -> Uuid {
         contact_key(&self.claim.stream, &incoming.contact.conversation_id, incoming.contact.started_at)
     }
-}
-
-fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
-    Some(ContentHash(bytes?.try_into().ok()?))
-}
-
-type HeldRow = (String, Uuid, DateTime<Utc>, Option<Vec<u8>>, Option<Vec<u8>>);
-
-async fn held(
-    connection: &mut PgConnection,
-    stream: &str,
-    ids: &[&str],
-) -> Result<HashMap<String, Held>, WarehouseError> {
-    let rows: Vec<HeldRow> = sqlx::query_as(
-        "select c.conversation_id, c.contact_key, c.first_seen_at, r.raw_hash, r.canonical_hash \
-         from kore.contacts c left join koresync.raw_contacts r on r.contact_key = c.contact_key \
-         where c.stream = $1 and c.conversation_id = any($2)",
-    )
-    .bind(stream)
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, contact_key, first_seen_at, raw, canonical)| {
-            (id, Held { contact_key, raw_hash: hash(raw), canonical_hash: hash(canonical), first_seen_at })
-        })
-        .collect())
-}
-
-/// The hash of a version, and when it was received.
-type Version = (Option<ContentHash>, Option<DateTime<Utc>>);
-
-type VersionRow = (Uuid, Option<Vec<u8>>, Option<DateTime<Utc>>);
-
-/// Locks contacts in key order and gives the version that each has now.
-async fn lock_versions(connection: &mut PgConnection, keys: &[Uuid]) -> Result<HashMap<Uuid, Version>, WarehouseError> {
-    sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
-        .bind(keys)
-        .execute(&mut *connection)
-        .await?;
-    let rows: Vec<VersionRow> = sqlx::query_as(
-        "select c.contact_key, r.canonical_hash, r.read_at from kore.contacts c \
-         left join koresync.raw_contacts r on r.contact_key = c.contact_key \
-         where c.contact_key = any($1)",
-    )
-    .bind(keys)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|(key, canonical, read_at)| (key, (hash(canonical), read_at))).collect())
-}
-
-async fn remove_rows(connection: &mut PgConnection, key: Uuid) -> Result<(), WarehouseError> {
-    for table in CHILD_TABLES {
-        // The names are our own constants.
-        sqlx::query(sqlx::AssertSqlSafe(format!("delete from kore.{table} where contact_key = $1")))
-            .bind(key)
-            .execute(&mut *connection)
-            .await?;
-    }
-    sqlx::query("delete from koresync.raw_contacts where contact_key = $1").bind(key).execute(&mut *connection).await?;
-    sqlx::query("delete from kore.contacts where contact_key = $1").bind(key).execute(connection).await?;
-    Ok(())
-}
-
-fn count(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-async fn write_ledger(
-    connection: &mut PgConnection,
-    claim: &Claim,
-    entry: &ReadEntry,
-    outcomes: Outcomes,
-    now: DateTime<Utc>,
-) -> Result<(), WarehouseError> {
-    sqlx::query(
-        "update koresync.windows set state = case when $2::text is null then 'unverified' else 'verified' end, \
-           verified_by = $2, verified_at = case when $2::text is null then null else $3 end, finished_at = $3, \
-           owner = null, lease_expires_at = null, requested_from = $4, requested_to = $5, total = $6, rows = $7, \
-           \"distinct\" = $8, repeated = $7 - $8, in_window = $9, inserted = $10, changed = $11, unchanged = $12, \
-           quarantined = $13, erased = $14, requests = requests + $15, \
-           attempts = attempts + case when $2::text is null then 1 else 0 end, last_error = $16, \
-           due_at = $3 + make_interval(secs => $17) \
-         where id = $1",
-    )
-    .bind(claim.id)
-    .bind(entry.proof.map(Proof::as_str))
-    .bind(now)
-    .bind(entry.requested_from)
-    .bind(entry.requested_to)
-    .bind(entry.total.map(count))
-    .bind(count(entry.rows))
-    .bind(count(entry.distinct))
-    .bind(count(outcomes.in_window))
-    .bind(count(outcomes.inserted))
-    .bind(count(outcomes.changed))
-    .bind(count(outcomes.unchanged))
-    .bind(count(outcomes.quarantined))
-    .bind(count(outcomes.erased))
-    .bind(count(entry.requests))
-    .bind(entry.failure.as_ref().map(|(why, _)| why.as_str()))
-    .bind(entry.failure.as_ref().map_or(0.0, |(_, delay)| delay.as_seconds_f64()))
-    .execute(connection)
-    .await?;
-    Ok(())
 }

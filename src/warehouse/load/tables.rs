@@ -20,9 +20,9 @@ pub struct Placement<'a> {
     pub now: DateTime<Utc>,
 }
 
-/// A payload to keep, compressed.
+/// A payload to keep, and what is known of it.
 #[derive(Debug)]
-pub struct Payload<'a> {
+pub struct Kept<'a> {
     pub compressed: &'a [u8],
     pub raw_hash: ContentHash,
     pub canonical_hash: ContentHash,
@@ -299,7 +299,7 @@ impl Tables {
         }
     }
 
-    pub fn payload(&mut self, key: Uuid, stream: &str, payload: &Payload<'_>) {
+    pub fn payload(&mut self, key: Uuid, stream: &str, payload: &Kept<'_>) {
         self.payloads
             .row()
             .field(&key)
@@ -313,9 +313,24 @@ impl Tables {
             .field(&payload.mapper_version);
     }
 
-    /// Sends all tables, parents first, and empties the buffers. Counts the rows in the metrics.
-    pub async fn send(&mut self, connection: &mut PgConnection, operation: &'static str) -> Result<(), sqlx::Error> {
-        for (table, buffer) in [
+    /// Sends all tables, parents first, and empties the buffers. Gives the rows of each.
+    pub async fn send(&mut self, connection: &mut PgConnection) -> Result<[(&'static str, u64); 12], sqlx::Error> {
+        let mut sent = [("", 0); 12];
+        for (sent, (table, buffer)) in sent.iter_mut().zip(self.all()) {
+            *sent = (table, buffer.send(connection).await?);
+        }
+        Ok(sent)
+    }
+
+    /// Empties the buffers of rows that are not to be sent.
+    pub fn clear(&mut self) {
+        for (_, buffer) in self.all() {
+            buffer.clear();
+        }
+    }
+
+    fn all(&mut self) -> [(&'static str, &mut CopyBuffer); 12] {
+        [
             ("contacts", &mut self.contacts),
             ("raw_contacts", &mut self.payloads),
             ("contact_agents", &mut self.agents),
@@ -328,12 +343,7 @@ impl Tables {
             ("generated_intents", &mut self.intents),
             ("generated_intent_keywords", &mut self.keywords),
             ("contact_topics", &mut self.topics),
-        ] {
-            let written = buffer.send(connection).await?;
-            metrics::counter!("koresync_rows_written_total", "table" => table, "operation" => operation)
-                .increment(written);
-        }
-        Ok(())
+        ]
     }
 }
 

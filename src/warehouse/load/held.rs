@@ -1,0 +1,107 @@
+//! What the warehouse holds of contacts that a read brought.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::domain::ContentHash;
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// What the warehouse holds of a conversation.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub contact_key: Uuid,
+    /// `None` when its payload is gone.
+    pub raw_hash: Option<ContentHash>,
+    pub canonical_hash: Option<ContentHash>,
+    pub first_seen_at: DateTime<Utc>,
+}
+
+fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
+    Some(ContentHash(bytes?.try_into().ok()?))
+}
+
+impl Warehouse {
+    /// The hash of the text held under each of these keys, as far as there is one. Outside any
+    /// transaction: what is done about it has to be confirmed in the one that counts.
+    pub async fn held_texts(&self, keys: &[Uuid]) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
+        let rows: Vec<(Uuid, Vec<u8>)> =
+            sqlx::query_as("select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1)")
+                .bind(keys)
+                .fetch_all(&self.pool)
+                .await?;
+        Ok(rows.into_iter().filter_map(|(key, raw)| Some((key, hash(Some(raw))?))).collect())
+    }
+}
+
+/// How many of these texts are held under these keys now.
+pub(super) async fn count_texts(
+    connection: &mut PgConnection,
+    texts: &[(Uuid, ContentHash)],
+) -> Result<usize, WarehouseError> {
+    let count: i64 = sqlx::query_scalar(
+        "select count(*) from unnest($1::uuid[], $2::bytea[]) as n (key, hash) \
+         join koresync.raw_contacts r on r.contact_key = n.key and r.raw_hash = n.hash",
+    )
+    .bind(texts.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+    .bind(texts.iter().map(|(_, hash)| hash.0.as_slice()).collect::<Vec<_>>())
+    .fetch_one(connection)
+    .await?;
+    Ok(usize::try_from(count).unwrap_or_default())
+}
+
+type HeldRow = (String, Uuid, DateTime<Utc>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+pub(super) async fn held(
+    connection: &mut PgConnection,
+    stream: &str,
+    ids: &[&str],
+) -> Result<HashMap<String, Held>, WarehouseError> {
+    // An id at a time through the unique index: compared with the list as a whole, a table without
+    // statistics is read from end to end for each batch of a first load.
+    let rows: Vec<HeldRow> = sqlx::query_as(
+        "select n.id, c.contact_key, c.first_seen_at, r.raw_hash, r.canonical_hash \
+         from unnest($2::text[]) as n (id) \
+         cross join lateral (select contact_key, first_seen_at from kore.contacts \
+           where stream = $1 and conversation_id = n.id limit 1) c \
+         left join lateral (select raw_hash, canonical_hash from koresync.raw_contacts \
+           where contact_key = c.contact_key limit 1) r on true",
+    )
+    .bind(stream)
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, contact_key, first_seen_at, raw, canonical)| {
+            (id, Held { contact_key, raw_hash: hash(raw), canonical_hash: hash(canonical), first_seen_at })
+        })
+        .collect())
+}
+
+/// The hash of a version, and when it was received.
+pub(super) type Version = (Option<ContentHash>, Option<DateTime<Utc>>);
+
+type VersionRow = (Uuid, Option<Vec<u8>>, Option<DateTime<Utc>>);
+
+/// Locks contacts in key order and gives the version that each has now.
+pub(super) async fn lock_versions(
+    connection: &mut PgConnection,
+    keys: &[Uuid],
+) -> Result<HashMap<Uuid, Version>, WarehouseError> {
+    sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
+        .bind(keys)
+        .execute(&mut *connection)
+        .await?;
+    let rows: Vec<VersionRow> = sqlx::query_as(
+        "select c.contact_key, r.canonical_hash, r.read_at from kore.contacts c \
+         left join koresync.raw_contacts r on r.contact_key = c.contact_key \
+         where c.contact_key = any($1)",
+    )
+    .bind(keys)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(key, canonical, read_at)| (key, (hash(canonical), read_at))).collect())
+}
