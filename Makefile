@@ -50,4 +50,4 @@ demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its stat
 	$(CARGO) run --release -- demo
 
 bench: setup ## What it costs, against COPY alone and by hand; half an hour (SECTIONS=fresh CONTACTS=20000 RUNS=3: less)
-	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' $(CARGO) bench --bench bench
+	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' HELD='$(HELD)' $(CARGO) bench --bench bench

@@ -1,12 +1,13 @@
 //! The program itself, as an operator runs it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
 use super::postgres::Cluster;
-use super::process::{self, Cost};
+use super::process::{self, Cost, Running};
 use super::records::STREAM_ID;
 use super::vendor::Vendor;
 
@@ -41,6 +42,20 @@ impl Run {
     }
 }
 
+/// The API that a daemon is told of.
+#[derive(Debug)]
+pub struct Api {
+    pub url: String,
+    pub requests_per_minute: u32,
+    pub streams: u32,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { url: String::new(), requests_per_minute: REQUESTS_PER_MINUTE, streams: 1 }
+    }
+}
+
 impl Daemon {
     /// `start`: from when on history is fetched by itself.
     pub fn new(
@@ -50,8 +65,18 @@ impl Daemon {
         database: &str,
         start: DateTime<Utc>,
     ) -> anyhow::Result<Self> {
+        Self::with_api(folder, &Api { url: vendor.url(), ..Api::default() }, cluster, database, start)
+    }
+
+    pub fn with_api(
+        folder: &Path,
+        api: &Api,
+        cluster: &Cluster,
+        database: &str,
+        start: DateTime<Utc>,
+    ) -> anyhow::Result<Self> {
         let configuration = folder.join(format!("{database}.toml"));
-        let text = format!(
+        let mut text = format!(
             "[warehouse]\n\
              url = \"{}\"\n\n\
              [api]\n\
@@ -60,18 +85,31 @@ impl Daemon {
              org_id = \"o-bench\"\n\
              client_id = \"cs-bench\"\n\
              client_secret = \"the-stand-in-takes-any-secret-there-is\"\n\
-             requests_per_minute = {REQUESTS_PER_MINUTE}\n\n\
-             [streams.{STREAM}]\n\
-             stream_id = \"{STREAM_ID}\"\n\
-             start = \"{}\"\n\n\
+             requests_per_minute = {}\n\n\
              [server]\n\
              listen = \"127.0.0.1:0\"\n",
             cluster.daemon_url(database),
-            vendor.url(),
-            start.format("%Y-%m-%dT%H:%M:%SZ"),
+            api.url,
+            api.requests_per_minute,
         );
+        for number in 0..api.streams {
+            // The first has the plain names.
+            let suffix = if number == 0 { String::new() } else { format!("-{number}") };
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "\n[streams.{STREAM}{suffix}]\nstream_id = \"{STREAM_ID}{suffix}\"\nstart = \"{}\"",
+                start.format("%Y-%m-%dT%H:%M:%SZ"),
+            );
+        }
         std::fs::write(&configuration, text).with_context(|| format!("cannot write {}", configuration.display()))?;
         Ok(Self { configuration, log: folder.join(format!("{database}.log")) })
+    }
+
+    /// `koresync run`, until it is stopped.
+    pub fn start(&self) -> anyhow::Result<Running> {
+        let configuration = self.configuration.to_string_lossy();
+        Running::start(Path::new(PROGRAM), &["--config", &configuration, "run"], &self.log)
     }
 
     /// `koresync run --once`

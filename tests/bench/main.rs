@@ -5,16 +5,22 @@
 //! with the least and the greatest. It reads `/proc`, so it works on Linux alone.
 //!
 //! From the environment: `SECTIONS` (`fresh,staging,reread,normalise,growth,budget,idle`; all, if not given),
-//! `CONTACTS` (the sizes of the fresh load, `20000,200000`), `RUNS` (repetitions, 5).
+//! `CONTACTS` (the sizes of the fresh load, `20000,200000`; the least is used
+//! everywhere else), `HELD` (contacts held where growth is measured, 1000000), `RUNS` (repetitions, 5).
 
+mod budget;
 mod copy;
 mod daemon;
 mod fresh;
+mod growth;
+mod idle;
+mod mapper;
 mod postgres;
 mod process;
 mod records;
 mod report;
 mod reread;
+mod sample;
 mod settings;
 mod staging;
 mod vendor;
@@ -61,6 +67,18 @@ async fn run() -> anyhow::Result<()> {
     }
     if bench.settings.has(Section::Reread) {
         Box::pin(reread::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Normalise) {
+        mapper::measure(&mut bench);
+    }
+    if bench.settings.has(Section::Growth) {
+        Box::pin(growth::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Budget) {
+        Box::pin(budget::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Idle) {
+        Box::pin(idle::measure(&mut bench)).await?;
     }
     bench.report.finish()
 }

@@ -2,30 +2,23 @@
 //!
 //! `cargo bench --bench normalise`, or as a part of `make bench`.
 
+mod sample;
+
 use std::hint::black_box;
 
-use chrono::DateTime;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use koresync::domain::ContentHash;
 use koresync::json::split_page;
 use koresync::normalise::{identify, normalise};
-use koresync::simulate::{Options, Rendering};
 
-const RECORDS: u64 = 2_000;
 /// Records of a page, as the vendor sends them.
 const PAGE: usize = 100;
 
-fn records() -> Vec<String> {
-    let end = DateTime::from_timestamp(1_774_261_123, 0).unwrap_or_default();
-    let rendering = Rendering::new(&Options { contacts: RECORDS, ..Options::default() }, end, "st-bench");
-    (0..RECORDS).map(|index| rendering.record(index, false).text).collect()
-}
-
 fn measure(criterion: &mut Criterion) {
-    let records = records();
+    let records = sample::records();
     let pages: Vec<String> = records
         .chunks(PAGE)
-        .map(|page| format!("{{\"results\":[{}],\"totalResults\":{RECORDS}}}", page.join(",")))
+        .map(|page| format!("{{\"results\":[{}],\"totalResults\":{}}}", page.join(","), sample::RECORDS))
         .collect();
     let bytes = records.iter().map(|record| record.len() as u64).sum();
     let mut group = criterion.benchmark_group("records");

@@ -1,11 +1,12 @@
 //! What processes cost, from `/proc`: CPU seconds and peak memory.
 
-use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 
 /// `USER_HZ`, which Linux has fixed at 100 for what it tells programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -74,20 +75,76 @@ pub struct Cost {
     pub peak_memory: u64,
 }
 
+/// A program that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts a program whose output goes to `log`.
+    pub fn start(program: &Path, arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+        let output = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// CPU seconds so far.
+    pub fn cpu(&self) -> anyhow::Result<f64> {
+        cpu(self.pid())
+    }
+
+    /// In bytes, so far.
+    pub fn peak_memory(&self) -> u64 {
+        memory(self.pid(), "VmHWM").unwrap_or(0)
+    }
+
+    /// SIGTERM, and the wait for a good end.
+    pub fn stop(mut self) -> anyhow::Result<()> {
+        let told =
+            Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().context("there is no `kill`")?;
+        ensure!(told.success(), "the program has ended by itself: {}", self.said());
+        let status = self.child.wait()?;
+        self.ended_well(status)
+    }
+
+    fn ended_well(&self, status: ExitStatus) -> anyhow::Result<()> {
+        ensure!(status.success(), "the program ended with {status}: {}", self.said());
+        Ok(())
+    }
+
+    /// The end of its output.
+    fn said(&self) -> String {
+        let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        said[said.floor_char_boundary(said.len().saturating_sub(2_000))..].to_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended needs neither.
+        drop(self.child.kill().and_then(|()| self.child.wait()));
+    }
+}
+
 /// Runs a program to its end, which must be a good one. Its output goes to `log`.
 pub fn run(program: &Path, arguments: &[&str], log: &Path) -> anyhow::Result<Cost> {
-    let output = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     // Children that were waited for: nobody else waits for any meanwhile.
     let before = times("self")?.0.ended_children;
     let began = Instant::now();
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    let (pid, peak, has_ended) = (child.id(), AtomicU64::new(0), AtomicBool::new(false));
+    let mut running = Running::start(program, arguments, log)?;
+    let (pid, peak, has_ended) = (running.pid(), AtomicU64::new(0), AtomicBool::new(false));
     let (status, wall) = std::thread::scope(|scope| -> anyhow::Result<(ExitStatus, f64)> {
         scope.spawn(|| {
             while !has_ended.load(Ordering::Relaxed) {
@@ -95,16 +152,12 @@ pub fn run(program: &Path, arguments: &[&str], log: &Path) -> anyhow::Result<Cos
                 std::thread::sleep(LOOK_AT_MEMORY_EVERY);
             }
         });
-        let status = child.wait();
+        let status = running.child.wait();
         let wall = began.elapsed().as_secs_f64();
         has_ended.store(true, Ordering::Relaxed);
         Ok((status?, wall))
     })?;
-    if !status.success() {
-        let said = std::fs::read_to_string(log).unwrap_or_default();
-        let from = said.floor_char_boundary(said.len().saturating_sub(2_000));
-        bail!("{} {} ended with {status}: {}", program.display(), arguments.join(" "), &said[from..]);
-    }
+    running.ended_well(status)?;
     let cpu = times("self")?.0.ended_children - before;
     ensure!(cpu > 0.0, "the CPU of {} is not told", program.display());
     Ok(Cost { wall, cpu, peak_memory: peak.into_inner() })

@@ -131,6 +131,11 @@ impl Index {
         Ok(Self { starts_ms, offsets })
     }
 
+    /// When a record starts, in milliseconds since the epoch; nothing beyond the last.
+    pub fn start_ms(&self, number: usize) -> Option<i64> {
+        self.starts_ms.get(number).copied()
+    }
+
     /// The numbers of the records that start in `[from, to]`, in milliseconds since the epoch.
     pub fn between(&self, from_ms: i64, to_ms: i64) -> std::ops::Range<usize> {
         self.starts_ms.partition_point(|start| *start < from_ms)

@@ -20,6 +20,11 @@ pub struct Report {
 pub struct Samples(Vec<f64>);
 
 impl Samples {
+    /// A figure that was measured once.
+    pub fn one(value: f64) -> Self {
+        Self(vec![value])
+    }
+
     pub fn add(&mut self, value: f64) {
         self.0.push(value);
     }

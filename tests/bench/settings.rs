@@ -31,6 +31,8 @@ pub struct Settings {
     sections: Vec<Section>,
     /// The sizes of the fresh load.
     pub contacts: Vec<u64>,
+    /// How many are held in the end, where growth is measured.
+    pub held: u64,
     /// How often each measurement is repeated.
     pub runs: usize,
     /// Where records, configurations and the report are written.
@@ -54,11 +56,12 @@ impl Settings {
         let contacts = given("CONTACTS").unwrap_or_else(|| "20000,200000".to_owned());
         let contacts =
             contacts.split(',').map(|size| number("CONTACTS", size)).collect::<anyhow::Result<Vec<u64>>>()?;
+        let held = given("HELD").map_or(Ok(1_000_000), |held| number("HELD", &held))?;
         let runs = given("RUNS").map_or(Ok(5), |runs| number("RUNS", &runs))?;
         let runs = usize::try_from(runs)?;
         let folder = target_folder()?.join("bench");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { sections, contacts, runs, folder, command })
+        Ok(Self { sections, contacts, held, runs, folder, command })
     }
 
     /// The size at which everything but the fresh load is measured: the least asked for.
