@@ -51,3 +51,4 @@ demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its stat
 
 bench: setup ## What it costs, against COPY alone and by hand; half an hour (SECTIONS=fresh CONTACTS=20000 RUNS=3: less)
 	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' HELD='$(HELD)' $(CARGO) bench --bench bench
+	@case '$(SECTIONS)' in ''|*normalise*) $(CARGO) bench --bench normalise;; esac

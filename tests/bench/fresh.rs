@@ -136,6 +136,8 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
     if has_staging {
         report.figure(&format!("{limit}time of the staging table / time of koresync"), &staged.over(&loads.wall));
     }
+    let cpu = free.postgres_cpu.plus(&free.client_cpu).over(&loads.daemon_cpu.plus(&loads.postgres_cpu));
+    report.figure("CPU of COPY alone / CPU of koresync and its PostgreSQL", &cpu);
     report.figure("koresync, s", &loads.wall);
     report.figure("koresync: its own CPU, s", &loads.daemon_cpu);
     report.figure("koresync: CPU of PostgreSQL, s", &loads.postgres_cpu);
