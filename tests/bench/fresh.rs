@@ -48,15 +48,19 @@ impl Loads {
     }
 }
 
-/// Times of COPY alone.
+/// What COPY alone or the staging table took, in seconds.
 #[derive(Debug, Default)]
-struct Copies {
+struct Times {
     wall: Samples,
     postgres_cpu: Samples,
     client_cpu: Samples,
 }
 
-impl Copies {
+impl Times {
+    fn cpu(&self) -> Samples {
+        self.postgres_cpu.plus(&self.client_cpu)
+    }
+
     async fn put(&mut self, rows: &Rows, cluster: &Cluster, database: &str, keys: Keys) -> anyhow::Result<()> {
         cluster.fresh(database, keys).await?;
         let mut connection = cluster.connect(database).await?;
@@ -91,10 +95,10 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
     let vendor = Vendor::start(&records)?;
     let cluster = &bench.cluster;
     let daemon = Daemon::new(&bench.settings.folder, &vendor, cluster, LOADED, extent.start())?;
-    let (mut loads, mut free, mut checked) = (Loads::default(), Copies::default(), Copies::default());
+    let (mut loads, mut free, mut checked) = (Loads::default(), Times::default(), Times::default());
     let mut rows = None;
-    let (mut requests, mut staged) = (Samples::default(), Samples::default());
-    let mut deadlocks = Samples::default();
+    let (mut requests, mut deadlocks) = (Samples::default(), Samples::default());
+    let mut staged = Times::default();
     let mut differing = Vec::new();
     let has_staging = bench.settings.has(Section::Staging) && contacts <= COMPARED_UP_TO;
     for _ in 0..bench.settings.runs {
@@ -116,7 +120,10 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
         }
         if has_staging {
             cluster.fresh(STAGED, Keys::Declared).await?;
-            staged.add(staging::load(cluster, STAGED, &vendor, &extent).await?);
+            let before = (cluster.cpu()?, process::cpu(std::process::id())?);
+            staged.wall.add(staging::load(cluster, STAGED, &vendor, &extent).await?);
+            staged.postgres_cpu.add(cluster.cpu()? - before.0);
+            staged.client_cpu.add(process::cpu(std::process::id())? - before.1);
             cluster.check(STAGED, contacts).await?;
             differing = differences(cluster).await?;
         }
@@ -134,10 +141,13 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
         report.figure(&format!("{limit}COPY with foreign keys / koresync"), &checked.wall.over(&loads.wall));
     }
     if has_staging {
-        report.figure(&format!("{limit}time of the staging table / time of koresync"), &staged.over(&loads.wall));
+        report.figure(&format!("{limit}time of the staging table / time of koresync"), &staged.wall.over(&loads.wall));
     }
-    let cpu = free.postgres_cpu.plus(&free.client_cpu).over(&loads.daemon_cpu.plus(&loads.postgres_cpu));
-    report.figure("CPU of COPY alone / CPU of koresync and its PostgreSQL", &cpu);
+    let cpu = loads.daemon_cpu.plus(&loads.postgres_cpu);
+    report.figure("CPU of COPY alone / CPU of koresync and its PostgreSQL", &free.cpu().over(&cpu));
+    if has_staging {
+        report.figure("CPU of the staging table / CPU of koresync and its PostgreSQL", &staged.cpu().over(&cpu));
+    }
     report.figure("koresync, s", &loads.wall);
     report.figure("koresync: its own CPU, s", &loads.daemon_cpu);
     report.figure("koresync: CPU of PostgreSQL, s", &loads.postgres_cpu);
@@ -155,7 +165,9 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
         report.figure("COPY with foreign keys: CPU of PostgreSQL, s", &checked.postgres_cpu);
     }
     if has_staging {
-        report.figure("staging table and SQL, s", &staged);
+        report.figure("staging table and SQL, s", &staged.wall);
+        report.figure("staging table and SQL: CPU of PostgreSQL, s", &staged.postgres_cpu);
+        report.figure("staging table and SQL: CPU of its client, s", &staged.client_cpu);
         report.note(&match differing.as_slice() {
             [] => "The staging table gave the same number of rows in every table of `kore`; it keeps no payloads."
                 .to_owned(),

@@ -23,7 +23,7 @@ pub async fn load(cluster: &Cluster, database: &str, vendor: &Vendor, extent: &E
     let (before, spread) = SQL.split_once(SPREAD).context("staging.sql has lost its mark")?;
     let mut connection = cluster.connect(database).await?;
     let client = reqwest::Client::new();
-    let url = format!("{}/qualityai/api/v1/accounts/acc-bench/streams/{STREAM_ID}/rawdata", vendor.url());
+    let url = format!("{}/qualityai/api/v1/public/qualitymanagement/app/{STREAM_ID}/rawdata", vendor.url());
 
     let began = Instant::now();
     statement(&mut connection, before).await?;

@@ -4,6 +4,11 @@
 
 create schema staging;
 create unlogged table staging.pages (page jsonb not null);
+-- Both are read once or a few times and dropped: compressing them costs more than it saves.
+create unlogged table staging.records (
+    contact_key uuid not null, conversation_id text not null, started_at timestamptz not null, record jsonb not null);
+alter table staging.pages alter column page set storage external;
+alter table staging.records alter column record set storage external;
 
 create function staging.said(text) returns text language sql immutable parallel safe
     return case when btrim($1) in ('', '-', 'NA') then null else $1 end;
@@ -16,7 +21,7 @@ create function staging.list(jsonb) returns jsonb language sql immutable paralle
 
 -- spread: what stands below is run when every page is there
 
-create unlogged table staging.records as
+insert into staging.records (contact_key, conversation_id, started_at, record)
 select distinct on (id)
        (lpad(to_hex((extract(epoch from started_at) * 1000)::bigint), 12, '0') || left(md5('bench' || id), 20))::uuid as contact_key,
        id as conversation_id, started_at, record
