@@ -3,7 +3,7 @@ SHELL = /bin/sh
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full demo
+.PHONY: help setup setup-tests lint test test-full demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -48,3 +48,7 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo
+
+bench: setup ## What it costs, against COPY alone and by hand; half an hour (SECTIONS=fresh CONTACTS=20000 RUNS=3: less)
+	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' HELD='$(HELD)' $(CARGO) bench --bench bench
+	@case '$(SECTIONS)' in ''|*normalise*) $(CARGO) bench --bench normalise;; esac

@@ -23,6 +23,7 @@ mod oracle;
 mod pages;
 mod population;
 mod render;
+mod rendering;
 mod server;
 mod stats;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 pub use faults::{Fault, FaultRate, NotAFault};
 pub use options::{Disguise, Excess, Filter, Options, Order, Paging, RetryAfter, TotalCounts};
 pub use oracle::{CHECKSUMS_SQL, Expectation, TABLES, TableSum};
+pub use rendering::{Rendered, Rendering};
 pub use stats::{AskedRange, Stats};
 
 use crate::domain::clock::SharedClock;

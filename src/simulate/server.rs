@@ -25,7 +25,6 @@ use super::limiter::Limiter;
 use super::options::{Disguise, Options};
 use super::oracle::{self, Expectation, Question};
 use super::pages::PageOf;
-use super::population::{DAY, Population, Shape};
 use super::stats::{Record, Stats};
 use super::vendor::Vendor;
 use crate::domain::clock::SharedClock;
@@ -123,26 +122,13 @@ impl Simulator {
         if let Some(vendor) = vendors.get(stream_id) {
             return Arc::clone(vendor);
         }
-        let vendor = Arc::new(self.new_vendor(stream_id));
+        let vendor = Arc::new(Vendor::of(&self.options, self.end, stream_id));
         // A vendor is as good made anew: only a client that makes up stream ids comes here so often.
         if vendors.len() >= 1_000 {
             vendors.clear();
         }
         vendors.insert(stream_id.to_owned(), Arc::clone(&vendor));
         vendor
-    }
-
-    fn new_vendor(&self, stream_id: &str) -> Vendor {
-        let options = &self.options;
-        let end = self.end.timestamp_millis();
-        let begin = end - i64::from(options.days.max(1)) * DAY;
-        let empty_from = begin + i64::from(options.empty_after_days) * DAY;
-        let empty = (options.empty_days > 0).then(|| (empty_from, empty_from + i64::from(options.empty_days) * DAY));
-        let shape = Shape { quiet_nights: options.quiet_nights, empty };
-        let appear_after = i64::try_from(options.appear_after.as_millis()).unwrap_or(i64::MAX / 4);
-        Vendor::new(options.seed, stream_id, appear_after, |key| {
-            Population::new(key, options.contacts, begin, end, shape, !options.still)
-        })
     }
 
     /// The stream id in a path of the API.

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
+use chrono::{DateTime, Utc};
+
 use super::contact::{
     Agent, AgentPart, Contact, Emotion, Intent, Justification, MetricResult, Number, Queue, SpeakingRate, Topic,
 };
 use super::dice::{Dice, key_of, keyed, mix};
 use super::lifecycle::{Life, Malformation, Shares};
-use super::population::Population;
+use super::options::Options;
+use super::population::{DAY, Population, Shape};
 use super::vocabulary as words;
 
 /// How many agents work on a stream; the last has no id.
@@ -33,6 +36,19 @@ impl Vendor {
     pub fn new(seed: u64, stream_id: &str, appear_after: i64, population: impl FnOnce(u64) -> Population) -> Self {
         let key = keyed(seed, &[key_of(stream_id)]);
         Self { key, appear_after, population: population(key) }
+    }
+
+    /// A stream of the vendor that the options describe, whose population ends at `end`.
+    pub fn of(options: &Options, end: DateTime<Utc>, stream_id: &str) -> Self {
+        let end = end.timestamp_millis();
+        let begin = end - i64::from(options.days.max(1)) * DAY;
+        let empty_from = begin + i64::from(options.empty_after_days) * DAY;
+        let empty = (options.empty_days > 0).then(|| (empty_from, empty_from + i64::from(options.empty_days) * DAY));
+        let shape = Shape { quiet_nights: options.quiet_nights, empty };
+        let appear_after = i64::try_from(options.appear_after.as_millis()).unwrap_or(i64::MAX / 4);
+        Self::new(options.seed, stream_id, appear_after, |key| {
+            Population::new(key, options.contacts, begin, end, shape, !options.still)
+        })
     }
 
     fn contact_key(&self, index: u64) -> u64 {
