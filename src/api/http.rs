@@ -82,7 +82,9 @@ async fn read_whole(response: &mut reqwest::Response, max_bytes: u64) -> Result<
     if response.content_length().is_some_and(|length| length > max_bytes) {
         return Err(Failure::TooLarge { held_bytes: 0 });
     }
-    let mut body = BytesMut::new();
+    // Told by a server that does not compress; a body that grows is copied again and again.
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = BytesMut::with_capacity(length.unwrap_or_default());
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Transport(error.without_url()))? {
         let held_bytes = (body.len() + chunk.len()) as u64;
         if held_bytes > max_bytes {

@@ -343,7 +343,7 @@ fn read_sync(mut section: Section<'_>) -> SyncSettings {
     let workers = count("workers", 1..=64, 4);
     let fetches = count("fetches", 1..=64, 6);
     let max_window_bytes = section.bytes("max_window_bytes", 1 << 16..=4 << 30);
-    let max_window_bytes = section.or("max_window_bytes", max_window_bytes, 8 << 20);
+    let max_window_bytes = section.or("max_window_bytes", max_window_bytes, 12 << 20);
     section.finish(PLACES);
     SyncSettings {
         poll_interval,

@@ -19,7 +19,7 @@ use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Text that is unpacked, normalised and written at a time: it bounds memory, whatever the window holds.
 /// A COPY has a price of its own, most of it per table and for its first thousand rows.
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_BYTES: usize = 3 << 20;
 
 /// What stands beside the records of a read in the ledger.
 #[derive(Debug)]

@@ -72,7 +72,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
                 learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
             }
             let judgement = Judgement { proof: Some(proof), failure: None, requests: metered.requests() };
-            write(warehouse, options, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
+            write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
         }
         Ok(Verdict::Unproved(read, why)) => {
             tracing::warn!(
@@ -82,9 +82,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
             );
             let failure = Some((why, retry_delay(claim.attempts)));
             let judgement = Judgement { proof: None, failure, requests: metered.requests() };
-            write(warehouse, options, (source, &state), claim, &read, &judgement, learned)
-                .await
-                .map(|_| Done::Unverified)
+            write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Unverified)
         }
         Ok(Verdict::Split(parts, why)) => {
             tracing::debug!(parts = parts.len(), why, "Cutting the window.");
@@ -104,9 +102,9 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
         }
         Err(error) => {
             tracing::warn!(%error, "The warehouse failed a window; it is given back.");
-            if let Err(lost) =
-                warehouse.give_back(claim, Some(&error.to_string()), retry_delay(0), metered.requests()).await
-            {
+            // What lost against another transaction may well win at the next try.
+            let delay = if error.is_conflict() { TimeDelta::seconds(1) } else { retry_delay(0) };
+            if let Err(lost) = warehouse.give_back(claim, Some(&error.to_string()), delay, metered.requests()).await {
                 tracing::debug!(error = %lost, "The window could not be given back either; its lease will end.");
             }
             Done::Warehouse(error)
@@ -115,17 +113,19 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
 }
 
 async fn write(
-    warehouse: &Warehouse,
-    options: &Options,
+    bench: &Bench,
     (source, state): (&Source, &StreamState),
     claim: &Claim,
     read: &Read,
     judgement: &Judgement,
     mut learned: Learned,
 ) -> Result<Outcomes, WarehouseError> {
+    let Bench { warehouse, options, .. } = bench;
     let bytes: usize = read.records.iter().map(|record| record.text_bytes).sum();
     let length = claim.window.length();
     learn_size(&mut learned, source, options, state, length, (read.tally.rows, bytes), warehouse.clock().now());
+    // Never closed; without a permit it is written all the same.
+    let _permit = bench.writing.acquire().await.ok();
     let outcomes = commit::write(warehouse, claim, read, judgement, &learned).await?;
     for (outcome, count) in
         [("inserted", outcomes.inserted), ("changed", outcomes.changed), ("unchanged", outcomes.unchanged)]
@@ -261,10 +261,15 @@ pub(super) struct Bench {
     memory: Arc<Semaphore>,
     /// Pages on their way, of all windows together.
     pub fetching: Arc<Semaphore>,
+    /// Windows being written.
+    writing: Arc<Semaphore>,
 }
 
-/// Windows of full size that may be in hand at once: one is read while others are written.
+/// Windows of full size that may be in hand at once: one is read while others are written. More bring no speed.
 const FULL_WINDOWS: usize = 2;
+/// Windows that are written at once: text, rows and COPY buffers of a batch are the dearest memory there is,
+/// and two keep both this process and the server at work.
+const WRITERS: usize = 2;
 const KIB: usize = 1024;
 
 impl Bench {
@@ -277,6 +282,7 @@ impl Bench {
             sources: Arc::new(sources.into_iter().map(Arc::new).collect()),
             memory: Arc::new(memory),
             fetching: Arc::new(fetching),
+            writing: Arc::new(Semaphore::new(WRITERS)),
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Warehouse {
     pool: PgPool,
     /// Renews leases: apart, so that a full pool cannot cost a lease.
     heartbeat: PgPool,
+    /// Makes members of dimensions, ahead of the transactions that name them.
+    members: PgPool,
     clock: SharedClock,
     time_zone: Tz,
     lease: Duration,
@@ -58,6 +60,7 @@ impl Warehouse {
             pool: options.pool(options.connections, lease, Arc::clone(&dimensions)),
             // A renewal may wait for its own window's commit; it must not hold up the others.
             heartbeat: options.pool(options.connections, lease, Arc::clone(&dimensions)),
+            members: options.pool(1, lease, Arc::clone(&dimensions)),
             clock,
             time_zone,
             lease,
@@ -81,6 +84,7 @@ impl Warehouse {
     pub async fn close(&self) {
         self.pool.close().await;
         self.heartbeat.close().await;
+        self.members.close().await;
     }
 
     /// A transaction that neither statement nor idleness can keep open for longer than the lease.

@@ -254,9 +254,8 @@ impl WindowCommit {
         rows: &[(&Incoming<'_>, Uuid, DateTime<Utc>)],
         operation: &'static str,
     ) -> Result<(), WarehouseError> {
-        self.keys
-            .resolve(&mut self.transaction, rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key)))
-            .await?;
+        let Warehouse { members, dimensions, .. } = &self.warehouse;
+        self.keys.resolve(members, dimensions, rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key))).await?;
         for (incoming, key, first_seen_at) in rows {
             let contact = &incoming.contact;
             let placement = Placement {
@@ -310,7 +309,7 @@ impl WindowCommit {
         super::drift::note(&mut self.transaction, &self.claim.stream, drift, self.now).await
     }
 
-    /// The ledger, what was learned, the watermark; then COMMIT. Only now are new keys remembered.
+    /// The ledger, what was learned, the watermark; then COMMIT.
     pub async fn finish(mut self, learned: &Learned) -> Result<Outcomes, WarehouseError> {
         self.keys.update_attributes(&mut self.transaction).await?;
         ledger::write(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
@@ -329,7 +328,6 @@ impl WindowCommit {
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
         }
         self.transaction.commit().await?;
-        self.warehouse.dimensions.remember(self.keys);
         self.counts.tell(&self.claim.stream);
         Ok(self.outcomes)
     }
