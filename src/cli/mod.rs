@@ -27,6 +27,7 @@ pub mod simulate;
 pub mod status;
 pub mod table;
 pub mod upkeep;
+pub mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
     Quarantine(quarantine::QuarantineArgs),
+    Verify(verify::VerifyArgs),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     #[cfg(feature = "demo")]
@@ -88,6 +90,7 @@ impl Command {
             Self::Check(args) => Box::pin(check::execute(args, context)).await,
             Self::Migrate(args) => Box::pin(migrate::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
+            Self::Verify(args) => Box::pin(verify::execute(args, context)).await,
             #[cfg(feature = "demo")]
             Self::Demo(args) => Box::pin(demo::execute(args, context)).await,
             #[cfg(feature = "demo")]

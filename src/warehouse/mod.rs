@@ -13,6 +13,7 @@ mod link;
 pub mod load;
 pub mod migrate;
 pub mod quarantine;
+pub mod references;
 pub mod runs;
 pub mod status;
 pub mod streams;

@@ -116,6 +116,7 @@ async fn a_database_out_of_reach_ends_one_shot_commands_with_69_after_give_up() 
         &["backfill", "list"],
         &["backfill", "--stream", "support", "--from", "2026-01-01", "--to", "2026-01-02"],
         &["quarantine", "list"],
+        &["verify", "--keys"],
     ] {
         koresync.run(arguments).await.expect(69).tells("out of reach");
     }

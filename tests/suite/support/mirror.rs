@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use koresync::api;
+use koresync::domain::SystemClock;
 use koresync::domain::clock::{ScaledClock, SharedClock};
 use koresync::simulate::{self, Expectation, TableSum};
 use koresync::sync::{self, Engine, Mode, Outcome};
 use koresync::warehouse::budget::AccountBudget;
+use koresync::warehouse::references::Finding;
 use koresync::warehouse::streams::Registration;
 use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
 use secrecy::SecretString;
@@ -204,30 +206,9 @@ impl Mirror {
         assert_eq!(quarantined.cast_unsigned(), expected.quarantined, "records in quarantine");
     }
 
-    /// Panics if any declared foreign key refers to a row that is not there: the loader's transactions
-    /// do not check them.
+    /// Panics if any reference of the warehouse is broken: the loader's transactions do not check keys.
     pub async fn assert_keys_hold(&self) {
-        let pool = self.database.pool().await;
-        let keys: Vec<(String, String)> = sqlx::query_as(
-            "select conname::text, format('select count(*) from %s c where not exists (select from %s p where %s) and %s', \
-               conrelid::regclass, confrelid::regclass, \
-               (select string_agg(format('p.%I = c.%I', pa.attname, ca.attname), ' and ') \
-                  from unnest(conkey, confkey) as k (c, p) \
-                  join pg_attribute ca on (ca.attrelid, ca.attnum) = (conrelid, k.c) \
-                  join pg_attribute pa on (pa.attrelid, pa.attnum) = (confrelid, k.p)), \
-               (select string_agg(format('c.%I is not null', ca.attname), ' and ') \
-                  from unnest(conkey) as k (c) join pg_attribute ca on (ca.attrelid, ca.attnum) = (conrelid, k.c))) \
-             from pg_constraint where contype = 'f' and connamespace in ('kore'::regnamespace, 'koresync'::regnamespace)",
-        )
-        .fetch_all(&pool)
-        .await
-        .expect("the declared keys");
-        assert!(keys.len() > 20, "only {} foreign keys are declared", keys.len());
-        for (name, query) in keys {
-            let broken: i64 =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&pool).await.expect("a count of broken keys");
-            assert_eq!(broken, 0, "rows break the key {name}");
-        }
+        assert_references_hold(self.database.url()).await;
     }
 
     pub async fn held(&self) -> Vec<(String, TableSum)> {
@@ -249,4 +230,25 @@ impl Mirror {
 
 pub fn connect(url: &str) -> ConnectOptions {
     ConnectOptions::new(&SecretString::from(url), false, 8).expect("a database URL")
+}
+
+/// Looks at every reference of a warehouse, as `verify --keys` does.
+pub async fn references(database_url: &str) -> Vec<Finding> {
+    let lease = Duration::from_mins(1);
+    let warehouse = Warehouse::new(&connect(database_url), Arc::new(SystemClock), chrono_tz::UTC, lease);
+    let mut findings = Vec::new();
+    for reference in warehouse.references().await.expect("the references") {
+        findings.push(warehouse.look_at(&reference).await.expect("a look at a reference"));
+    }
+    warehouse.close().await;
+    findings
+}
+
+/// Every test of the loader ends with it.
+pub async fn assert_references_hold(database_url: &str) {
+    let findings = references(database_url).await;
+    let declared = findings.iter().filter(|finding| finding.name.contains('.')).count();
+    assert!(declared > 20, "only {declared} foreign keys are declared");
+    let broken: Vec<_> = findings.iter().filter(|finding| finding.is_broken()).collect();
+    assert!(broken.is_empty(), "references are broken: {broken:#?}");
 }

@@ -167,6 +167,11 @@ impl Process {
         status.expect("an end")
     }
 
+    /// What is on stdout so far.
+    pub fn printed(&self) -> String {
+        text(&self.stdout)
+    }
+
     /// Everything on stdout and stderr so far.
     pub fn told(&self) -> String {
         text(&self.stdout) + &text(&self.stderr)

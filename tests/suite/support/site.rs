@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::{Connection as _, PgConnection};
 
-use super::mirror::{connect, contacts, population};
+use super::mirror::{assert_references_hold, connect, contacts, population};
 use super::process::{Configuration, LOOK, Stream};
 
 /// How often something is done to the daemon: seldom, unless `KORESYNC_TEST_KILLS` asks for more. `full` is
@@ -224,6 +224,7 @@ impl Site {
         for stream in &self.streams {
             self.assert_stream_equal(stream).await;
         }
+        assert_references_hold(&self.database_url).await;
     }
 
     pub async fn assert_stream_equal(&self, stream: &Stream) {

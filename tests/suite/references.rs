@@ -1,0 +1,216 @@
+//! Every reference of the warehouse is proved, and a broken one of each kind is found.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use koresync::simulate::Options;
+use koresync::sync::Outcome;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::support::mirror::{Mirror, STREAM_ID, Settings, end, population, references};
+use crate::support::process::{Configuration, Program, Stream};
+
+/// A warehouse of a few contacts, one of which has a history.
+async fn mirror() -> Mirror {
+    let mirror = Mirror::start(Options { contacts: 60, ..population() }, Settings::default()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let history = "insert into kore.contact_changes select contact_key, 1, first_seen_at, updated_at, '{}', '{}', '{}' \
+                   from kore.contacts limit 1";
+    sqlx::query(history).execute(&mirror.database.pool().await).await.expect("a history");
+    mirror.assert_keys_hold().await;
+    mirror
+}
+
+async fn broken(mirror: &Mirror) -> Vec<(String, i64, Vec<String>)> {
+    let findings = references(mirror.database.url()).await;
+    findings.into_iter().filter(|f| f.broken > 0).map(|f| (f.name, f.broken, f.examples)).collect()
+}
+
+/// Changes rows as the loader does, with no key checked. Gives how many.
+async fn plant(pool: &PgPool, statement: String) -> u64 {
+    let mut transaction = pool.begin().await.expect("a transaction");
+    sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await.expect("no checks");
+    let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await.expect("a planted fault");
+    transaction.commit().await.expect("a commit");
+    done.rows_affected()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_breaks_any_declared_key_is_found() {
+    let mirror = mirror().await;
+    let pool = mirror.database.pool().await;
+    // One that was never validated is proved like the others.
+    sqlx::raw_sql(
+        "alter table kore.contact_queues drop constraint contact_queues_queue_key_fkey; \
+         alter table kore.contact_queues add constraint contact_queues_queue_key_fkey \
+           foreign key (queue_key) references kore.queues not valid",
+    )
+    .execute(&pool)
+    .await
+    .expect("a key not validated");
+    // The last column of each key, and its type: the key dangles when that has a value which no parent has.
+    let keys: Vec<(String, String, String, String)> = sqlx::query_as(
+        "select format('%I.%I', n.nspname, r.relname), f.conname::text, a.attname::text, a.atttypid::regtype::text \
+         from pg_constraint f join pg_class r on r.oid = f.conrelid join pg_namespace n on n.oid = r.relnamespace \
+         join pg_attribute a on a.attrelid = r.oid and a.attnum = f.conkey[array_upper(f.conkey, 1)] \
+         where f.contype = 'f' and n.nspname in ('kore', 'koresync') order by 1, 2",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("the declared keys");
+    assert!(keys.len() > 20, "only {} foreign keys are declared", keys.len());
+    for (table, constraint, column, kind) in keys {
+        let dangling = match kind.as_str() {
+            "uuid" => "ffffffff-ffff-8fff-bfff-ffffffffffff",
+            "smallint" => "32767",
+            "integer" | "bigint" => "2147483647",
+            "date" => "1999-12-31",
+            "text" => "nobody",
+            other => panic!("what dangles as {other}?"),
+        };
+        let held: String = sqlx::query_scalar(AssertSqlSafe(format!(
+            "select {column}::text from {table} where {column} is not null order by ctid limit 1"
+        )))
+        .fetch_optional(&pool)
+        .await
+        .expect("a look")
+        .unwrap_or_else(|| panic!("no row of {table} has {column}"));
+        let place = format!("select ctid from {table} where {column} is not null order by ctid limit 1");
+        let planted = format!("update {table} set {column} = '{dangling}' where ctid = ({place})");
+        assert_eq!(plant(&pool, planted).await, 1, "{table}");
+        let name = format!("{table}.{constraint}");
+        let found = broken(&mirror).await;
+        let (_, count, examples) =
+            found.iter().find(|(broken, ..)| *broken == name).unwrap_or_else(|| panic!("{name} is not in {found:?}"));
+        assert_eq!((*count, examples.len()), (1, 1), "{name}");
+        assert!(examples[0].contains(&format!("{column}={dangling}")), "{name}: {examples:?}");
+        let mended = format!("update {table} set {column} = '{held}' where {column} = '{dangling}'");
+        assert_eq!(plant(&pool, mended).await, 1, "{table}");
+    }
+    mirror.assert_keys_hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_key_can_carry_is_found_broken_too() {
+    let mirror = mirror().await;
+    let pool = mirror.database.pool().await;
+    sqlx::raw_sql(
+        "alter table kore.contacts drop constraint contacts_conversation; \
+         alter table koresync.windows drop constraint windows_rows_add_up, drop constraint windows_outcomes_add_up",
+    )
+    .execute(&pool)
+    .await
+    .expect("constraints dropped");
+    let one = "(select contact_key from kore.contacts order by contact_key limit 1)";
+    let window = "(select id from koresync.windows where state = 'verified' order by distinct desc limit 1)";
+    let window = window.replace("by distinct", "by \"distinct\"");
+    for (name, rows, planted, mended) in [
+        (
+            "contacts_once",
+            2,
+            format!(
+                "update kore.contacts c set audit_status = c.conversation_id, conversation_id = o.conversation_id \
+                     from kore.contacts o where c.contact_key = {one} and o.contact_key <> c.contact_key \
+                     and o.contact_key = (select max(contact_key::text)::uuid from kore.contacts)"
+            ),
+            format!("update kore.contacts set conversation_id = audit_status where contact_key = {one}"),
+        ),
+        (
+            "contacts_stream",
+            1,
+            format!("update kore.contacts set stream = 'nobody' where contact_key = {one}"),
+            "update kore.contacts set stream = 'support' where stream = 'nobody'".to_owned(),
+        ),
+        (
+            "contacts_started_on",
+            1,
+            format!("update kore.contacts set started_on = started_on + 1 where contact_key = {one}"),
+            format!("update kore.contacts set started_on = started_on - 1 where contact_key = {one}"),
+        ),
+        (
+            "contact_topics_parent",
+            1,
+            "update kore.contact_topics set parent_ordinal = parent_ordinal + 10000 where ctid = \
+             (select ctid from kore.contact_topics where parent_ordinal is not null limit 1)"
+                .to_owned(),
+            "update kore.contact_topics set parent_ordinal = parent_ordinal - 10000 where parent_ordinal > 10000"
+                .to_owned(),
+        ),
+        (
+            "payloads_contact",
+            1,
+            format!(
+                "insert into koresync.raw_contacts select 'ffffffff-ffff-8fff-bfff-ffffffffffff', stream, payload, \
+                     raw_hash, canonical_hash, read_at, requested_from, requested_to, mapper_version \
+                     from koresync.raw_contacts where contact_key = {one}"
+            ),
+            "delete from koresync.raw_contacts where contact_key = 'ffffffff-ffff-8fff-bfff-ffffffffffff'".to_owned(),
+        ),
+        (
+            "windows_sums",
+            1,
+            format!("update koresync.windows set rows = rows + 1 where id = {window}"),
+            format!("update koresync.windows set rows = rows - 1 where id = {window}"),
+        ),
+        (
+            "windows_sums",
+            1,
+            format!("update koresync.windows set inserted = inserted + 1 where id = {window}"),
+            format!("update koresync.windows set inserted = inserted - 1 where id = {window}"),
+        ),
+        (
+            "windows_request",
+            1,
+            format!("update koresync.windows set requested_to = requested_to - interval '1 hour' where id = {window}"),
+            format!("update koresync.windows set requested_to = requested_to + interval '1 hour' where id = {window}"),
+        ),
+        (
+            "streams_watermark",
+            1,
+            "update koresync.streams set watermark = watermark + interval '1 day'".to_owned(),
+            "update koresync.streams set watermark = watermark - interval '1 day'".to_owned(),
+        ),
+    ] {
+        assert_eq!(plant(&pool, planted).await, 1, "{name}");
+        let found = broken(&mirror).await;
+        let names: Vec<_> = found.iter().map(|(name, count, _)| (name.as_str(), *count)).collect();
+        assert!(names.contains(&(name, rows)), "{name}: {found:?}");
+        assert_eq!(plant(&pool, mended).await, 1, "{name}");
+        mirror.assert_keys_hold().await;
+    }
+    // A payload that retention let go breaks nothing, and is told.
+    plant(&pool, format!("delete from koresync.raw_contacts where contact_key = {one}")).await;
+    let found = broken(&mirror).await;
+    assert_eq!((found.len(), found[0].0.as_str(), found[0].1), (1, "contacts_payload", 1), "{found:?}");
+    mirror.assert_keys_hold().await;
+    // Without the zone that days are counted in, none of them can be right.
+    plant(&pool, "delete from kore.settings".to_owned()).await;
+    let found = broken(&mirror).await;
+    assert!(found.iter().any(|(name, count, keys)| name == "contacts_started_on" && *count > 10 && keys.len() == 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_keys_tells_a_broken_reference_with_its_key_and_exits_3() {
+    let mirror = mirror().await;
+    let stream = Stream::new("support", STREAM_ID, end() - TimeDelta::days(10));
+    let program = Program::new(&Configuration::new(mirror.database.url(), &mirror.vendor.url(), vec![stream]));
+    let within = Duration::from_secs(30);
+    let (exit, told) = program.run(&["verify", "--keys"], within).await;
+    assert_eq!(exit, Some(0), "{told}");
+    assert!(told.contains("kore.contact_agents (agent_key) → kore.agents"), "{told}");
+    plant(
+        &mirror.database.pool().await,
+        "update kore.contact_agents set agent_key = agent_key + 1000000 where ordinal = 1".to_owned(),
+    )
+    .await;
+    let (exit, told) = program.run(&["verify", "--keys"], within).await;
+    assert_eq!(exit, Some(3), "{told}");
+    assert!(told.contains("1 of ") && told.matches("agent_key=100").count() == 10, "{told}");
+    let mut process = program.spawn(&["verify", "--keys", "--json"]);
+    assert_eq!(process.ended(within).await.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_str(&process.printed()).expect("JSON");
+    assert_eq!(json["is_whole"], false);
+    let finding = json["references"].as_array().and_then(|all| all.iter().find(|one| one["broken"] != 0)).expect("one");
+    assert_eq!(finding["name"], "kore.contact_agents.contact_agents_agent_key_fkey");
+    assert_eq!(finding["examples"].as_array().map(Vec::len), Some(10));
+}
