@@ -66,7 +66,7 @@ pub async fn write(
 }
 
 /// One record an identity, by start and id: keys are written in ascending order.
-fn settle_repeats(records: &[Record]) -> Vec<&Record> {
+pub(super) fn settle_repeats(records: &[Record]) -> Vec<&Record> {
     let mut by_identity: HashMap<RecordIdentity, Vec<&Record>> = HashMap::with_capacity(records.len());
     for record in records {
         by_identity.entry(record.key()).or_default().push(record);

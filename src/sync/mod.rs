@@ -12,6 +12,7 @@ pub mod prove;
 pub mod reading;
 pub mod sizing;
 pub mod source;
+pub mod verify;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};

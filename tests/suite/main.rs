@@ -13,3 +13,4 @@ mod rereading;
 mod secrets;
 mod support;
 mod vendor_page;
+mod verifying;
