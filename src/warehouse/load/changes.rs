@@ -1,7 +1,10 @@
 //! The history of a contact: what differed between two versions.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -10,12 +13,13 @@ use crate::warehouse::WarehouseError;
 /// A contact's content: its columns, and the rows of each table that hangs on it.
 #[derive(Debug)]
 pub struct Contents {
-    columns: Map<String, Value>,
+    /// As the server writes them: a number in `extra` may be larger than any that we can hold.
+    columns: BTreeMap<String, Box<RawValue>>,
     updated_at: DateTime<Utc>,
 }
 
 pub async fn contents(connection: &mut PgConnection, key: Uuid) -> Result<Contents, WarehouseError> {
-    let (columns, updated_at): (sqlx::types::Json<Map<String, Value>>, DateTime<Utc>) = sqlx::query_as(
+    let (columns, updated_at): (sqlx::types::Json<BTreeMap<String, Box<RawValue>>>, DateTime<Utc>) = sqlx::query_as(
         "select (to_jsonb(c) - array['first_seen_at', 'updated_at', 'removed_at']) || jsonb_build_object( \
            'contact_agents', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_agents t where t.contact_key = c.contact_key), \
            'contact_queues', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_queues t where t.contact_key = c.contact_key), \
@@ -41,18 +45,17 @@ pub async fn contents(connection: &mut PgConnection, key: Uuid) -> Result<Conten
 pub async fn record(
     connection: &mut PgConnection,
     key: Uuid,
-    before: Contents,
+    before: &Contents,
     after: &Contents,
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
-    let mut old = Map::new();
-    let mut new = Map::new();
-    for (column, value) in before.columns {
-        let became = after.columns.get(&column).cloned().unwrap_or_default();
-        if value != became {
-            old.insert(column.clone(), value);
-            new.insert(column, became);
-        }
+    let mut old = BTreeMap::new();
+    let mut new = BTreeMap::new();
+    for (column, value) in &before.columns {
+        // Both have all columns of the table.
+        let Some(became) = after.columns.get(column).filter(|became| !is_same(value, became)) else { continue };
+        old.insert(column, value);
+        new.insert(column, became);
     }
     if old.is_empty() {
         return Ok(());
@@ -64,10 +67,31 @@ pub async fn record(
     .bind(key)
     .bind(before.updated_at)
     .bind(now)
-    .bind(old.keys().cloned().collect::<Vec<_>>())
+    .bind(old.keys().map(|column| column.as_str()).collect::<Vec<_>>())
     .bind(sqlx::types::Json(&old))
     .bind(sqlx::types::Json(&new))
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether two values mean the same: 1.0 is 1.00.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    let parsed = |value: &RawValue| serde_json::from_str::<Value>(value.get()).ok();
+    one.get() == other.get() || parsed(one).zip(parsed(other)).is_some_and(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_by_value_and_huge_ones_by_their_digits() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let huge = format!("{{\"a\": 1{}}}", "0".repeat(400));
+        assert!(is_same(&raw("1.0"), &raw("1.00")));
+        assert!(!is_same(&raw("1.0"), &raw("1.5")));
+        assert!(is_same(&raw(&huge), &raw(&huge)));
+        assert!(!is_same(&raw(&huge), &raw("null")));
+    }
 }

@@ -247,7 +247,7 @@ impl WindowCommit {
             remove_rows(&mut self.transaction, held.contact_key).await?;
             self.write(&[(incoming, held.contact_key, held.first_seen_at)], "replace").await?;
             let after = changes::contents(&mut self.transaction, held.contact_key).await?;
-            changes::record(&mut self.transaction, held.contact_key, before, &after, self.now).await
+            changes::record(&mut self.transaction, held.contact_key, &before, &after, self.now).await
         }
         .await;
         match written {
