@@ -9,8 +9,9 @@ use super::prove::RecordIdentity;
 use super::reading::{Read, Record};
 use crate::domain::Window;
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
-use crate::warehouse::drift::Drift;
+use crate::warehouse::drift::{Drift, Example};
 use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::warehouse::quarantine::ReadWell;
 use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -59,6 +60,8 @@ pub async fn write(
                 for batch in records.chunks(BATCH) {
                     write_batch(&mut commit, batch).await?;
                 }
+                let seen: Vec<ReadWell<'_>> = records.iter().map(|record| read_well(record)).collect();
+                commit.clear_quarantine(&seen).await?;
                 commit.finish(learned).await
             }
         })
@@ -121,6 +124,8 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
                     reason: rejected.reason.as_str().to_owned(),
                     fault_path: rejected.path,
                     mapper_version: MAPPER_VERSION,
+                    read_at: record.read_at,
+                    started_at: record.identity.started_at,
                 });
                 continue;
             }
@@ -146,21 +151,26 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[&Record]) -> Result<(),
     if !aside.is_empty() {
         commit.set_aside(&aside).await?;
     }
-    let read_well: Vec<&str> =
-        new.iter().chain(changed.iter().map(|(incoming, _)| incoming)).map(|i| &*i.contact.conversation_id).collect();
-    if !read_well.is_empty() {
-        commit.clear_quarantine(&read_well).await?;
-    }
     commit.insert(&mut new).await?;
     commit.replace(&mut changed).await?;
     commit.note_drift(&drift).await
 }
 
-fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
+fn read_well(record: &Record) -> ReadWell<'_> {
+    ReadWell {
+        conversation_id: record.identity.conversation_id.as_deref(),
+        raw_hash: record.raw_hash,
+        read_at: record.read_at,
+    }
+}
+
+pub(super) fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
     for field in &normalised.unknown {
-        drift.add(field.path.clone(), "unknown", field.json_type);
+        let example = Example { json_type: field.json_type, shape: field.shape.clone() };
+        drift.add(field.path.clone(), "unknown", example);
     }
     for fault in &normalised.faults {
-        drift.add(fault.path.clone(), fault.kind.as_str(), "");
+        let example = Example { json_type: fault.json_type, shape: fault.shape.clone() };
+        drift.add(fault.path.clone(), fault.kind.as_str(), example);
     }
 }

@@ -10,6 +10,7 @@ pub mod paging;
 mod planner;
 pub mod prove;
 pub mod reading;
+pub mod requeue;
 pub mod sizing;
 pub mod source;
 pub mod verify;

@@ -8,6 +8,7 @@ mod kills;
 mod leases;
 mod mirror;
 mod private_postgres;
+mod quarantine;
 mod references;
 mod rereading;
 mod secrets;
