@@ -3,6 +3,8 @@
 mod estimate;
 mod follow;
 
+pub(super) use follow::follow_first;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

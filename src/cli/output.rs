@@ -20,6 +20,11 @@ pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), anyhow::Error> {
     Ok(data(&text)?)
 }
 
+/// Prints data as JSON in one line.
+pub fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<(), anyhow::Error> {
+    Ok(data(&serde_json::to_string(value)?)?)
+}
+
 /// Says a line to the operator. Nobody listening is no error.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

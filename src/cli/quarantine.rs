@@ -1,14 +1,21 @@
 //! `koresync quarantine`
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::lifecycle::Lifecycle;
 use super::status::time;
 use super::table::{Align, Table};
 use super::{Context, Exit, output, session};
+use crate::config::Settings;
+use crate::sync::requeue;
+use crate::telemetry::logs;
+use crate::warehouse::load::requeue::Selection;
 use crate::warehouse::quarantine::Quarantined;
 
-/// Look at the records that could not be read.
+/// Look at the records that could not be read, and try them again.
 #[derive(Debug, Args)]
 pub struct QuarantineArgs {
     #[command(subcommand)]
@@ -21,6 +28,11 @@ pub enum QuarantineCommand {
     List(QuarantineListArgs),
     /// One record whole; its payload may hold personal data
     Show(QuarantineShowArgs),
+    /// Read them again without the API, as after an upgrade
+    ///
+    /// What reads well goes into the tables, but never over content that was received later, and leaves
+    /// quarantine; exit 3 when some still fail.
+    Retry(QuarantineRetryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -39,6 +51,19 @@ pub struct QuarantineShowArgs {
     pub id: i64,
 }
 
+#[derive(Debug, Args)]
+pub struct QuarantineRetryArgs {
+    /// One record alone, as `quarantine list` shows it
+    #[arg(long, value_name = "N", conflicts_with_all = ["stream", "reason"])]
+    pub id: Option<i64>,
+    /// Those of one stream alone
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// Those set aside for one reason alone, as `not_json`
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+}
+
 /// A record with its text: as text, since what is in quarantine need not be JSON.
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -49,6 +74,9 @@ struct Shown {
 
 pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, anyhow::Error> {
     let settings = context.settings()?;
+    if let QuarantineCommand::Retry(args) = args.command {
+        return Box::pin(retry(args, settings, context)).await;
+    }
     let warehouse = session::open(&settings, &context.clock).await?;
     let is_json = context.global.json;
     match args.command {
@@ -81,9 +109,42 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
                 output::data(&shown.payload)?;
             }
         }
+        QuarantineCommand::Retry(_) => {}
     }
     warehouse.close().await;
     Ok(Exit::Done)
+}
+
+async fn retry(args: QuarantineRetryArgs, settings: Settings, context: &Context) -> Result<Exit, anyhow::Error> {
+    logs::install(&settings.log)?;
+    let life = Lifecycle::start()?;
+    let (stop, clock, is_json) = (life.stopping(), Arc::clone(&context.clock), context.global.json);
+    let work = async move {
+        let warehouse = session::open(&settings, &clock).await?;
+        warehouse.settle_time_zone().await?;
+        if let Some(stream) = &args.stream {
+            warehouse.stream_state(stream).await?;
+        }
+        if let Some(id) = args.id {
+            warehouse.quarantined_record(id).await?;
+        }
+        let selection = Selection { id: args.id, stream: args.stream, reason: args.reason };
+        let sum = requeue::retry(&warehouse, &selection, |sum| {
+            tracing::debug!(tried = sum.tried, read_well = sum.read_well, "Records of quarantine were tried again.");
+            !stop.is_cancelled()
+        })
+        .await?;
+        warehouse.close().await;
+        if is_json {
+            output::json(&sum)?;
+        }
+        output::say(&format!(
+            "{} records tried again: {} read well and left quarantine, {} still fail",
+            sum.tried, sum.read_well, sum.still_failing
+        ));
+        Ok(if sum.still_failing > 0 || stop.is_cancelled() { Exit::Partly } else { Exit::Done })
+    };
+    life.complete(Box::pin(work)).await
 }
 
 fn table(records: &[Quarantined]) -> Table {

@@ -14,10 +14,16 @@ use super::table::{Align, Table};
 use super::{Context, Exit, output, session};
 use crate::config::Settings;
 use crate::warehouse::backfills::Backfill;
+use crate::warehouse::drift::NewField;
+use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::status::{BudgetStatus, StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// A field that has no column is new for so long.
+const NEW_FOR: TimeDelta = TimeDelta::days(7);
+/// New fields that are told; SQL tells the others.
+const NEW_FIELDS: i64 = 10;
 const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 
 /// Show each stream's watermark, lag, lanes, backfills, quarantine and budget.
@@ -46,6 +52,12 @@ struct Report {
     /// The open ones.
     backfills: Vec<BackfillReport>,
     budgets: Vec<BudgetStatus>,
+    /// Records that could not be read, by reason.
+    quarantine: Vec<ReasonCount>,
+    /// What drifted for the first time in the last seven days, the latest first: ten at most.
+    new_fields: Vec<NewField>,
+    /// How many there are in all.
+    new_fields_count: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +138,21 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
     let is_behind =
         streams.is_empty() || !never_run.is_empty() || streams.iter().any(|stream| !stream.behind.is_empty());
     let backfills = backfills.into_iter().map(BackfillReport::from).collect();
-    Ok(Report { at, is_behind, streams, never_run, windows, backfills, budgets: warehouse.budget_statuses().await? })
+    let mut quarantine = warehouse.quarantine_counts().await?;
+    quarantine.retain(|count| is_wanted(&count.stream));
+    let new_fields = warehouse.new_fields(only, at - NEW_FOR, NEW_FIELDS).await?;
+    Ok(Report {
+        at,
+        is_behind,
+        streams,
+        never_run,
+        windows,
+        backfills,
+        budgets: warehouse.budget_statuses().await?,
+        quarantine,
+        new_fields_count: new_fields.first().map_or(0, |field| field.of),
+        new_fields,
+    })
 }
 
 fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: DateTime<Utc>) -> StreamReport {
@@ -219,7 +245,62 @@ fn render(report: &Report) -> String {
         text.push('\n');
         text.push_str(&table.render());
     }
+    text.push_str(&unread(report));
     text
+}
+
+/// What could not be read: records in quarantine by reason, and what has no column since lately.
+fn unread(report: &Report) -> String {
+    let mut text = String::new();
+    if !report.quarantine.is_empty() {
+        let mut table =
+            Table::new([("stream", Align::Left), ("quarantined for", Align::Left), ("records", Align::Right)]);
+        for count in &report.quarantine {
+            table.row([count.stream.clone(), count.reason.clone(), count.records.to_string()]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+    if !report.new_fields.is_empty() {
+        let mut table = Table::new([
+            ("stream", Align::Left),
+            ("new field", Align::Left),
+            ("kind", Align::Left),
+            ("type", Align::Left),
+            ("first seen", Align::Left),
+            ("count", Align::Right),
+        ]);
+        for field in &report.new_fields {
+            let shape = field.example_shape.as_ref().map_or_else(String::new, |shape| format!(" {shape}"));
+            table.row([
+                field.stream.clone(),
+                shortened(&field.path),
+                field.kind.clone(),
+                format!("{}{shape}", field.example_type),
+                time(field.first_seen_at),
+                field.count.to_string(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.render());
+        let more = report.new_fields_count - i64::try_from(report.new_fields.len()).unwrap_or_default();
+        if more > 0 {
+            let _ = writeln!(
+                text,
+                "and {more} more: select * from koresync.unknown_fields where first_seen_at > now() - interval '7 days' order by first_seen_at desc"
+            );
+        }
+    }
+    text
+}
+
+/// A path may be as long as the keys in it.
+fn shortened(path: &str) -> String {
+    const LONGEST: usize = 60;
+    if path.chars().nth(LONGEST).is_none() {
+        return path.to_owned();
+    }
+    path.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 fn streams_table(report: &Report) -> Table {

@@ -60,7 +60,7 @@ impl Table {
 }
 
 /// Data from elsewhere cannot move the cursor or break the line.
-fn harmless(cell: &str) -> String {
+pub fn harmless(cell: &str) -> String {
     cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

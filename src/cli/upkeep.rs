@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::server::{Readiness, notify};
-use crate::telemetry::metrics::{COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, WATERMARK, WINDOWS};
+use crate::telemetry::metrics::{COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, WATERMARK, WINDOWS};
+use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::status::{StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type DatabaseCheck = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Stream, lane and state of a gauge.
 type Labels = (String, String, String);
-type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>), WarehouseError>;
+type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>, Vec<ReasonCount>), WarehouseError>;
 
 pub struct Upkeep {
     warehouse: Warehouse,
@@ -33,6 +34,8 @@ pub struct Upkeep {
     database_check: DatabaseCheck,
     /// Gauges set before: one whose windows are gone must fall to 0.
     set_before: BTreeSet<Labels>,
+    /// The same of streams and reasons: what left quarantine must fall to 0.
+    quarantined_before: BTreeSet<(String, String)>,
     /// A look at the database that has not come back.
     looking: Option<JoinHandle<Seen>>,
 }
@@ -50,7 +53,15 @@ impl Upkeep {
         settings: Arc<Settings>,
         database_check: DatabaseCheck,
     ) -> Self {
-        Self { warehouse, readiness, settings, database_check, set_before: BTreeSet::new(), looking: None }
+        Self {
+            warehouse,
+            readiness,
+            settings,
+            database_check,
+            set_before: BTreeSet::new(),
+            quarantined_before: BTreeSet::new(),
+            looking: None,
+        }
     }
 
     /// Refreshes every 10 s until stopped. A database that is away is told by the readiness, and is no
@@ -75,12 +86,13 @@ impl Upkeep {
             }
         };
         match seen {
-            Ok((streams, windows)) => {
+            Ok((streams, windows, quarantine)) => {
                 match (self.database_check)() {
                     Ok(()) => self.readiness.pass("database"),
                     Err(why) => self.readiness.fail("database", why),
                 }
                 self.set_gauges(&streams, windows);
+                self.set_quarantine(quarantine);
                 self.set_streams(&streams);
             }
             Err(why) => {
@@ -113,6 +125,20 @@ impl Upkeep {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+    fn set_quarantine(&mut self, counts: Vec<ReasonCount>) {
+        let mut gone = std::mem::take(&mut self.quarantined_before);
+        for ReasonCount { stream, reason, records } in counts {
+            let labels = (stream, reason);
+            set_quarantined(labels.clone(), records as f64);
+            gone.remove(&labels);
+            self.quarantined_before.insert(labels);
+        }
+        for labels in gone {
+            set_quarantined(labels, 0.0);
+        }
+    }
+
     fn set_streams(&self, streams: &[StreamStatus]) {
         let refused: Vec<String> = streams
             .iter()
@@ -132,9 +158,13 @@ impl Upkeep {
 }
 
 async fn look(warehouse: Warehouse) -> Seen {
-    Ok((warehouse.stream_statuses().await?, warehouse.window_counts().await?))
+    Ok((warehouse.stream_statuses().await?, warehouse.window_counts().await?, warehouse.quarantine_counts().await?))
 }
 
 fn set_windows((stream, lane, state): Labels, windows: f64) {
     metrics::gauge!(WINDOWS, "stream" => stream, "lane" => lane, "state" => state).set(windows);
+}
+
+fn set_quarantined((stream, reason): (String, String), records: f64) {
+    metrics::gauge!(QUARANTINED, "stream" => stream, "reason" => reason).set(records);
 }

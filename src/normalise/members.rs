@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::fields::{Fields, WITHOUT_COLUMN};
 use super::reading::{self, Reading};
+use super::shape::shape;
 use super::time;
 use super::{Fault, FaultKind, UnknownField};
 use crate::domain::Decimal;
@@ -99,14 +100,14 @@ impl<'v, 'a> Aside<'v, 'a> {
 
     pub(super) fn fault(&mut self, path: &Path<'_>, value: &'v Value<'a>, kind: FaultKind) {
         self.keep(path, value);
-        self.faults.push(Fault { path: path.without_indices(), kind });
+        self.faults.push(Fault { path: path.without_indices(), kind, json_type: value.kind(), shape: shape(value) });
     }
 
     fn unknown(&mut self, path: &Path<'_>, value: &'v Value<'a>) {
         self.keep(path, value);
         let mut told = path.without_indices();
         told.truncate(told.floor_char_boundary(MAX_UNKNOWN_PATH_BYTES));
-        self.unknown.push(UnknownField { path: told, json_type: value.kind() });
+        self.unknown.push(UnknownField { path: told, json_type: value.kind(), shape: shape(value) });
     }
 
     fn mark(&self) -> Mark {

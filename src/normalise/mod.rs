@@ -14,6 +14,7 @@ mod intents;
 mod members;
 mod people;
 mod reading;
+mod shape;
 mod speaking;
 mod time;
 mod topics;
@@ -50,6 +51,9 @@ pub struct Fault {
     /// Without indices: `Agents[].Agent Start Time`.
     pub path: String,
     pub kind: FaultKind,
+    /// As of an [`UnknownField`]; empty for dirt.
+    pub json_type: &'static str,
+    pub shape: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +112,8 @@ pub struct UnknownField {
     pub path: String,
     /// In JSON's words: `string`, `number`, `boolean`, `object`, `array` or `null`.
     pub json_type: &'static str,
+    /// Of a string the class of its length and its shape, never the value.
+    pub shape: Option<String>,
 }
 
 /// Why a record has no rows.
@@ -154,7 +160,7 @@ pub fn normalise(raw: &[u8]) -> Result<Normalised<'_>, Rejected> {
     let members::Aside { mut faults, mut unknown, .. } = aside;
     faults.extend(repairs(parsed.repairs));
     unknown.sort_unstable();
-    unknown.dedup();
+    unknown.dedup_by(|a, b| (&a.path, a.json_type) == (&b.path, b.json_type));
     unknown.truncate(MAX_UNKNOWN);
     Ok(Normalised { contact, canonical_hash, faults, unknown })
 }
@@ -169,7 +175,7 @@ fn repairs(repairs: Repairs) -> impl Iterator<Item = Fault> {
         (FaultKind::UnknownEscape, repairs.unknown_escapes),
     ];
     let faults = |(kind, times): (FaultKind, u32)| {
-        (0..times.min(MAX_REPAIRS)).map(move |_| Fault { path: "$".to_owned(), kind })
+        (0..times.min(MAX_REPAIRS)).map(move |_| Fault { path: "$".to_owned(), kind, json_type: "", shape: None })
     };
     kinds.into_iter().flat_map(faults)
 }

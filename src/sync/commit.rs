@@ -11,8 +11,9 @@ use super::reading::{Read, Record, Text};
 use crate::domain::payload::Texts;
 use crate::domain::{ContentHash, Payload, Window};
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
-use crate::warehouse::drift::Drift;
+use crate::warehouse::drift::{Drift, Example};
 use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::warehouse::quarantine::ReadWell;
 use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -56,7 +57,8 @@ pub async fn write(
     let (unchanged, packed) = known_and_packed(&records);
     warehouse
         .commit_retrying(|| {
-            let (entry, unchanged, packed, learned) = (entry.clone(), &unchanged, &packed, &learned);
+            let (entry, learned) = (entry.clone(), &learned);
+            let (records, unchanged, packed) = (&records, &unchanged, &packed);
             async move {
                 let mut commit = warehouse.open_commit(claim, entry).await?;
                 commit.outcomes.in_window = in_window as u64;
@@ -64,6 +66,8 @@ pub async fn write(
                 for batch in batches(packed) {
                     write_batch(&mut commit, batch).await?;
                 }
+                let seen: Vec<ReadWell<'_>> = records.iter().map(|record| read_well(record)).collect();
+                commit.clear_quarantine(&seen).await?;
                 commit.finish(learned).await
             }
         })
@@ -71,7 +75,7 @@ pub async fn write(
 }
 
 /// One record an identity, by start and id: keys are written in ascending order.
-fn settle_repeats(records: &[Record]) -> Vec<&Record> {
+pub(super) fn settle_repeats(records: &[Record]) -> Vec<&Record> {
     let mut by_identity: HashMap<RecordIdentity, Vec<&Record>> = HashMap::with_capacity(records.len());
     for record in records {
         by_identity.entry(record.key()).or_default().push(record);
@@ -157,6 +161,8 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<
                     reason: rejected.reason.as_str().to_owned(),
                     fault_path: rejected.path,
                     mapper_version: MAPPER_VERSION,
+                    read_at: record.read_at,
+                    started_at: record.identity.started_at,
                 });
                 continue;
             }
@@ -183,21 +189,26 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<
     if !aside.is_empty() {
         commit.set_aside(&aside).await?;
     }
-    let read_well: Vec<&str> =
-        new.iter().chain(changed.iter().map(|(incoming, _)| incoming)).map(|i| &*i.contact.conversation_id).collect();
-    if !read_well.is_empty() {
-        commit.clear_quarantine(&read_well).await?;
-    }
     commit.insert(&mut new).await?;
     commit.replace(&mut changed).await?;
     commit.note_drift(&drift).await
 }
 
-fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
+fn read_well(record: &Record) -> ReadWell<'_> {
+    ReadWell {
+        conversation_id: record.identity.conversation_id.as_deref(),
+        raw_hash: record.raw_hash,
+        read_at: record.read_at,
+    }
+}
+
+pub(super) fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
     for field in &normalised.unknown {
-        drift.add(field.path.clone(), "unknown", field.json_type);
+        let example = Example { json_type: field.json_type, shape: field.shape.clone() };
+        drift.add(field.path.clone(), "unknown", example);
     }
     for fault in &normalised.faults {
-        drift.add(fault.path.clone(), fault.kind.as_str(), "");
+        let example = Example { json_type: fault.json_type, shape: fault.shape.clone() };
+        drift.add(fault.path.clone(), fault.kind.as_str(), example);
     }
 }

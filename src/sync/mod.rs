@@ -10,8 +10,10 @@ pub mod paging;
 mod planner;
 pub mod prove;
 pub mod reading;
+pub mod requeue;
 pub mod sizing;
 pub mod source;
+pub mod verify;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};

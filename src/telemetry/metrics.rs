@@ -16,6 +16,7 @@ pub const API_BUDGET_WAIT: &str = "koresync_api_budget_wait_seconds_total";
 pub const ROWS_WRITTEN: &str = "koresync_rows_written_total";
 pub const CONTACTS: &str = "koresync_contacts_total";
 pub const RECORDS_QUARANTINED: &str = "koresync_records_quarantined_total";
+pub const QUARANTINED: &str = "koresync_quarantined_records";
 pub const UNKNOWN_FIELDS: &str = "koresync_unknown_fields_total";
 pub const COUNT_MISMATCH_WINDOWS: &str = "koresync_count_mismatch_windows";
 pub const BUILD_INFO: &str = "koresync_build_info";
@@ -55,6 +56,7 @@ fn describe() {
     describe_counter!(ROWS_WRITTEN, "Rows written to the warehouse by table and operation");
     describe_counter!(CONTACTS, "Contacts read by stream and outcome: inserted, changed, unchanged, removed");
     describe_counter!(RECORDS_QUARANTINED, "Records that could not be read, by reason");
+    describe_gauge!(QUARANTINED, "Records in quarantine now, by stream and reason");
     describe_counter!(UNKNOWN_FIELDS, "Fields that arrived without a column of their own");
     describe_gauge!(COUNT_MISMATCH_WINDOWS, "Windows whose count does not agree with the vendor's");
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");

@@ -17,6 +17,7 @@ pub mod references;
 pub mod runs;
 pub mod status;
 pub mod streams;
+pub mod verification;
 pub mod windows;
 
 use std::sync::{Arc, OnceLock};

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::support::mirror::{Mirror, STREAM, Settings, end, population};
 
 /// Reads the whole history again.
-async fn reread(mirror: &Mirror) -> i64 {
+pub async fn reread(mirror: &Mirror) -> i64 {
     let range = Window::new(end() - mirror.settings.history, end()).expect("a range");
     let engine = mirror.engine(CancellationToken::new()).await;
     let id = mirror.warehouse().file_backfill(STREAM, range, None).await.expect("a backfill");

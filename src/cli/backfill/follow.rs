@@ -60,7 +60,7 @@ struct Follow {
 
 /// Follows it, or waits as long as a follower that died may still look alive: one that was killed is
 /// succeeded at once by the one started after it; a living one is left alone.
-async fn follow_first(
+pub(in crate::cli) async fn follow_first(
     warehouse: &Warehouse,
     id: i64,
     owner: &str,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli::table::{Align, Table};
+use crate::cli::table::{Align, Table, harmless};
 use crate::cli::{Context, Exit, output, session};
 use crate::warehouse::references::Finding;
 
@@ -50,7 +50,7 @@ fn render(findings: &[Finding]) -> String {
     for finding in findings.iter().filter(|finding| finding.is_broken()) {
         let _ = writeln!(text, "\n{} is broken by {} rows, as by", finding.reference, finding.broken);
         for key in &finding.examples {
-            let _ = writeln!(text, "  {}", key.replace(char::is_control, "\u{fffd}"));
+            let _ = writeln!(text, "  {}", harmless(key));
         }
     }
     text

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -12,11 +13,12 @@ use crate::warehouse::WarehouseError;
 /// A contact's content: its columns, and the rows of each table that hangs on it.
 #[derive(Debug)]
 pub struct Contents {
-    columns: Map<String, Value>,
+    /// As the server writes them: a number in `extra` may be larger than any that we can hold.
+    columns: BTreeMap<String, Box<RawValue>>,
     updated_at: DateTime<Utc>,
 }
 
-type ContentsRow = (Uuid, sqlx::types::Json<Map<String, Value>>, DateTime<Utc>);
+type ContentsRow = (Uuid, sqlx::types::Json<BTreeMap<String, Box<RawValue>>>, DateTime<Utc>);
 
 /// The contents of contacts, by key.
 pub async fn contents(
@@ -48,25 +50,25 @@ pub async fn contents(
 /// the payload changed.
 pub async fn record(
     connection: &mut PgConnection,
-    before: BTreeMap<Uuid, Contents>,
+    before: &BTreeMap<Uuid, Contents>,
     after: &BTreeMap<Uuid, Contents>,
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     let (mut keys, mut since, mut old_values, mut new_values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (key, before) in before {
-        let (mut old, mut new) = (Map::new(), Map::new());
-        for (column, value) in before.columns {
-            let became = after.get(&key).and_then(|after| after.columns.get(&column)).cloned().unwrap_or_default();
-            if value != became {
-                old.insert(column.clone(), value);
-                new.insert(column, became);
-            }
+        let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+        for (column, value) in &before.columns {
+            // Both have all columns of the table.
+            let became = after.get(key).and_then(|after| after.columns.get(column));
+            let Some(became) = became.filter(|became| !is_same(value, became)) else { continue };
+            old.insert(column, value);
+            new.insert(column, became);
         }
         if !old.is_empty() {
-            keys.push(key);
+            keys.push(*key);
             since.push(before.updated_at);
-            old_values.push(Value::Object(old));
-            new_values.push(Value::Object(new));
+            old_values.push(sqlx::types::Json(old));
+            new_values.push(sqlx::types::Json(new));
         }
     }
     if keys.is_empty() {
@@ -86,4 +88,25 @@ pub async fn record(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether two values mean the same: 1.0 is 1.00.
+fn is_same(one: &RawValue, other: &RawValue) -> bool {
+    let parsed = |value: &RawValue| serde_json::from_str::<Value>(value.get()).ok();
+    one.get() == other.get() || parsed(one).zip(parsed(other)).is_some_and(|(one, other)| one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_by_value_and_huge_ones_by_their_digits() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).expect("JSON");
+        let huge = format!("{{\"a\": 1{}}}", "0".repeat(400));
+        assert!(is_same(&raw("1.0"), &raw("1.00")));
+        assert!(!is_same(&raw("1.0"), &raw("1.5")));
+        assert!(is_same(&raw(&huge), &raw(&huge)));
+        assert!(!is_same(&raw(&huge), &raw("null")));
+    }
 }

@@ -19,7 +19,7 @@ pub struct Held {
     pub first_seen_at: DateTime<Utc>,
 }
 
-fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
+pub(super) fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
     Some(ContentHash(bytes?.try_into().ok()?))
 }
 

@@ -7,9 +7,10 @@ pub mod dimensions;
 mod held;
 mod ledger;
 mod replace;
+pub mod requeue;
 pub mod tables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use sqlx::{Postgres, Transaction};
@@ -19,6 +20,7 @@ pub use held::Held;
 pub use ledger::{Outcomes, Proof, ReadEntry};
 
 use super::error::Remedy;
+use super::quarantine::ReadWell;
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::Claim;
 use super::{Warehouse, WarehouseError};
@@ -49,6 +51,10 @@ pub struct SetAside<'a> {
     pub reason: String,
     pub fault_path: String,
     pub mapper_version: i32,
+    /// When the page that held it came.
+    pub read_at: DateTime<Utc>,
+    /// Where it can be read.
+    pub started_at: Option<DateTime<Utc>>,
 }
 
 /// The one transaction that makes a window count.
@@ -62,6 +68,8 @@ pub struct WindowCommit {
     entry: ReadEntry,
     tables: Tables,
     counts: Counts,
+    /// Set aside by this transaction.
+    aside: HashSet<ContentHash>,
     pub outcomes: Outcomes,
 }
 
@@ -94,6 +102,7 @@ impl Warehouse {
                 entry,
                 tables: Tables::default(),
                 counts: Counts::default(),
+                aside: HashSet::new(),
                 outcomes: Outcomes::default(),
             }),
             _ => Err(WarehouseError::Fenced),
@@ -244,6 +253,8 @@ impl WindowCommit {
             reason: format!("database_refused_{}", error.sqlstate().unwrap_or_default()),
             fault_path: String::new(),
             mapper_version: incoming.mapper_version,
+            read_at: incoming.read_at,
+            started_at: Some(incoming.contact.started_at),
         };
         self.set_aside(&[record]).await
     }
@@ -295,12 +306,26 @@ impl WindowCommit {
             self.counts.quarantined(&record.reason);
         }
         self.outcomes.quarantined += records.len() as u64;
+        self.aside.extend(records.iter().map(|record| record.raw_hash));
         Ok(())
     }
 
-    /// Records of these conversations that were set aside before and read well now leave quarantine.
-    pub async fn clear_quarantine(&mut self, ids: &[&str]) -> Result<(), WarehouseError> {
-        super::quarantine::clear(&mut self.transaction, &self.claim.stream, ids).await
+    /// After all records of a read are written: what was received of those that read well before leaves
+    /// quarantine; and so does, when the read is proved, a record without an id that it should have
+    /// brought and did not: the vendor has mended or dropped it. `records` are all that were read.
+    pub async fn clear_quarantine(&mut self, records: &[ReadWell<'_>]) -> Result<(), WarehouseError> {
+        let stream = &self.claim.stream;
+        if !super::quarantine::is_needed(&mut self.transaction, stream).await? {
+            return Ok(());
+        }
+        let read_well: Vec<_> = records.iter().filter(|record| !self.aside.contains(&record.raw_hash)).collect();
+        super::quarantine::clear(&mut self.transaction, stream, &read_well).await?;
+        if self.entry.proof.is_some() {
+            let requested = (self.entry.requested_from, self.entry.requested_to);
+            super::quarantine::drop_absent(&mut self.transaction, stream, records, self.claim.window, requested)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Counts drift seen in new and changed contacts.

@@ -57,7 +57,7 @@ impl WindowCommit {
             remove_rows(&mut self.transaction, &keys).await?;
             self.write(&rows, "replace").await?;
             let after = changes::contents(&mut self.transaction, &keys).await?;
-            changes::record(&mut self.transaction, before, &after, self.now).await
+            changes::record(&mut self.transaction, &before, &after, self.now).await
         }
         .await;
         self.end_savepoint(checkpoint, written).await

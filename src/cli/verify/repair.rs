@@ -1,0 +1,72 @@
+//! `koresync verify --repair`: what differs is read again as backfills over just those ranges, followed
+//! to their ends; then it is looked at once more.
+
+use super::range::Verification;
+use super::telling::Totals;
+use crate::cli::backfill::follow_first;
+use crate::cli::run::{attended, ended, exit_of};
+use crate::cli::{Exit, output, session};
+use crate::config::StreamSettings;
+use crate::sync::verify::{Order, Orders, Verifier};
+use crate::sync::{Engine, Mode, Outcome};
+use crate::warehouse::Warehouse;
+
+/// Whether all is equal in the end.
+pub(super) async fn repair(
+    verification: &mut Verification,
+    warehouse: &Warehouse,
+    stream: &StreamSettings,
+    verifier: &mut Verifier,
+    orders: &Orders,
+) -> Result<bool, anyhow::Error> {
+    let ranges = orders.ranges();
+    output::say(&format!("{}: reading {} ranges again", stream.name, ranges.len()));
+    let owner = session::owner();
+    let run = warehouse.begin_run(&owner, "verify --repair").await?;
+    let reading = async { ended(warehouse, run, reread(verification, warehouse, stream, &ranges, &owner)).await };
+    let outcome = attended(warehouse, run, reading).await?;
+    if exit_of(outcome, verification.stop.is_cancelled())? != Exit::Done {
+        return Ok(false);
+    }
+    let mut totals = Totals::default();
+    verifier.set_out(ranges);
+    while let Some(mut comparison) = verifier.next().await? {
+        // The backfill's read and this one both lacked them.
+        let removed = verifier.mark_removed(&comparison).await?;
+        if removed > 0 && removed == comparison.gone_there.len() as u64 {
+            comparison.gone_there.clear();
+        }
+        totals.removed += removed;
+        totals.add(&comparison);
+        verification.telling.compared(&stream.name, &comparison, true)?;
+    }
+    verification.telling.total(&stream.name, &totals, true)?;
+    Ok(totals.is_equal())
+}
+
+/// Files each range as a backfill and works on it to its end; a daemon that runs meanwhile shares the
+/// work.
+async fn reread(
+    verification: &Verification,
+    warehouse: &Warehouse,
+    stream: &StreamSettings,
+    ranges: &[Order],
+    owner: &str,
+) -> anyhow::Result<Outcome> {
+    let Verification { settings, stop, .. } = verification;
+    for Order { range, is_whole } in ranges {
+        let span = is_whole.then(|| range.length());
+        let id = warehouse.file_backfill(&stream.name, *range, span).await?;
+        follow_first(warehouse, id, owner, stop).await?;
+        let sources = session::sources(settings, &[stream], warehouse, stop).await?;
+        let options = session::engine_options(settings);
+        let engine = Engine::new(warehouse.clone(), options, sources, owner.to_owned(), stop.clone());
+        let outcome = Box::pin(engine.run(Mode::Backfill(id))).await;
+        warehouse.unfollow_backfill(id, owner).await.ok();
+        let outcome = outcome?;
+        if outcome != Outcome::Done || stop.is_cancelled() {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::Done)
+}
