@@ -4,6 +4,7 @@ mod commands;
 mod demo;
 mod economy;
 mod exits;
+mod history;
 mod kills;
 mod leases;
 mod mirror;

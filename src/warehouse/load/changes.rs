@@ -55,9 +55,11 @@ pub async fn record(
     let (mut keys, mut since, mut old_values, mut new_values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (key, before) in before {
         let (mut old, mut new) = (Map::new(), Map::new());
+        let after = after.get(&key).map(|after| &after.columns);
+        let (plain_before, plain_after) = (without_order(&before.columns), after.map(without_order));
         for (column, value) in before.columns {
-            let became = after.get(&key).and_then(|after| after.columns.get(&column)).cloned().unwrap_or_default();
-            if value != became {
+            let became = after.and_then(|after| after.get(&column)).cloned().unwrap_or_default();
+            if value != became && plain_before.get(&column) != plain_after.as_ref().and_then(|a| a.get(&column)) {
                 old.insert(column.clone(), value);
                 new.insert(column, became);
             }
@@ -86,4 +88,41 @@ pub async fn record(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The tables whose rows stand in an order that means nothing, or name a row of such a table.
+const UNORDERED: [&str; 6] = [
+    "contact_emotions",
+    "generated_intent_keywords",
+    "contact_metrics",
+    "metric_justifications",
+    "justification_messages",
+    "contact_topics",
+];
+
+/// The content as it is compared: in those tables what stands for a place is replaced by what stands
+/// there, and the rows are sorted.
+fn without_order(columns: &Map<String, Value>) -> Map<String, Value> {
+    let rows = |table: &str| columns.get(table).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let member = |table: &str, key: &str, ordinal: &Value| {
+        rows(table).iter().find(|row| row["ordinal"] == *ordinal).map_or(Value::Null, |row| row[key].clone())
+    };
+    let mut plain = columns.clone();
+    for table in UNORDERED {
+        let Some(Value::Array(rows)) = plain.get_mut(table) else { continue };
+        for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+            if let Some(metric) = row.get("metric_ordinal") {
+                let metric = member("contact_metrics", "metric_key", metric);
+                row.insert("metric_ordinal".to_owned(), metric);
+            } else {
+                row.remove("ordinal");
+            }
+            if let Some(parent) = row.get("parent_ordinal") {
+                let parent = member("contact_topics", "topic_key", parent);
+                row.insert("parent_ordinal".to_owned(), parent);
+            }
+        }
+        rows.sort_by_cached_key(Value::to_string);
+    }
+    plain
 }
