@@ -10,6 +10,7 @@ pub mod paging;
 mod planner;
 pub mod prove;
 pub mod reading;
+pub mod rebuild;
 pub mod sizing;
 pub mod source;
 mod worker;

@@ -13,9 +13,11 @@ mod link;
 pub mod load;
 pub mod migrate;
 pub mod quarantine;
+pub mod rebuilds;
 pub mod runs;
 pub mod status;
 pub mod streams;
+mod time_zone;
 pub mod windows;
 
 use std::sync::{Arc, OnceLock};

@@ -132,7 +132,7 @@ async fn a_row_of_history_is_made_by_a_real_change_alone() {
     // Lists that only stand in another order than they were written in are no part of it.
     let expected = [
         "contact_agents false",
-        "contact_metrics,justification_messages,metric_justifications false",
+        "contact_metrics,metric_justifications,justification_messages false",
         "evaluation_score true",
     ];
     assert_eq!(changed, expected, "a row for each real change");

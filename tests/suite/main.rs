@@ -9,6 +9,7 @@ mod kills;
 mod leases;
 mod mirror;
 mod private_postgres;
+mod rebuilding;
 mod rereading;
 mod secrets;
 mod support;
