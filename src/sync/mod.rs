@@ -16,4 +16,4 @@ pub mod source;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};
-pub use source::{Options, Source};
+pub use source::{Options, Retention, Source};

@@ -14,6 +14,7 @@ pub mod load;
 pub mod migrate;
 pub mod quarantine;
 pub mod rebuilds;
+pub mod retention;
 pub mod runs;
 pub mod status;
 pub mod streams;

@@ -154,7 +154,7 @@ impl Warehouse {
         let id = sqlx::query_scalar(
             "insert into koresync.rebuilds (stream, from_at, to_at, time_zone, mapper_version, expected, created_at) \
              values ($1, $2, $3, $4, $5, case when $4::text is null \
-               then (select count(*) from koresync.raw_contacts where ($1::text is null or stream = $1) and contact_key >= $6 and contact_key < $7) \
+               then (select count(*) from koresync.raw_contacts where ($1::text is null or stream = $1) and payload <> '' and contact_key >= $6 and contact_key < $7) \
                else (select count(*) from kore.contacts) end, coalesce($8, clock_timestamp())) returning id",
         )
         .bind(&scope.stream)
@@ -314,12 +314,12 @@ async fn payloads(connection: &mut PgConnection, place: &Place, most: i64) -> Re
         "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
          from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
          where ($1::text is null or c.stream = $1) and c.started_at >= coalesce($6, '-infinity') and c.started_at < coalesce($7, 'infinity') \
-           and (c.contact_key < $2 or c.contact_key >= $3) and c.contact_key > $4 \
+           and (c.contact_key < $2 or c.contact_key >= $3) and c.contact_key > $4 and r.payload <> '' \
          order by c.contact_key limit $5"
     } else {
         "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
          from koresync.raw_contacts r \
-         where ($1::text is null or r.stream = $1) and r.contact_key >= $2 and r.contact_key < $3 and r.contact_key > $4 \
+         where ($1::text is null or r.stream = $1) and r.contact_key >= $2 and r.contact_key < $3 and r.contact_key > $4 and r.payload <> '' \
            and ($6::timestamptz, $7::timestamptz) is not distinct from ($6::timestamptz, $7::timestamptz) \
          order by r.contact_key limit $5"
     };

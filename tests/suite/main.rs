@@ -11,6 +11,7 @@ mod mirror;
 mod private_postgres;
 mod rebuilding;
 mod rereading;
+mod retention;
 mod secrets;
 mod support;
 mod vendor_page;
