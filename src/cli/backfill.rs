@@ -133,6 +133,8 @@ async fn steer(command: BackfillCommand, warehouse: &Warehouse, is_json: bool) -
 struct Order {
     stream: StreamSettings,
     range: Window,
+    /// Where the range begins instead, since what is older is not kept.
+    kept_since: Option<DateTime<Utc>>,
     /// Whether the end asked for lay in the future, so that the range ends where data is settled.
     is_clipped: bool,
     span: Option<TimeDelta>,
@@ -155,11 +157,20 @@ impl Order {
             return Err(usage(format!("--from {} is before {FIRST_YEAR}, where the calendar begins", time(from))));
         }
         let settled = floor_to_second(now - settings.sync.settle);
+        let kept_since = session::retention(settings).cutoffs(now).contacts.map(floor_to_second);
+        if let Some(since) = kept_since
+            && to <= since
+        {
+            let message = "all of it is older than contacts are kept (retention.contacts), which is since";
+            return Err(usage(format!("{message} {}", time(since))));
+        }
+        let kept_since = kept_since.filter(|since| from < *since);
+        let from = kept_since.unwrap_or(from);
         let Some(range) = Window::new(from, to.min(settled)) else {
             return Err(usage(format!("nothing after {} is settled yet (sync.settle)", time(settled))));
         };
         let span = args.window.and_then(|span| TimeDelta::from_std(span).ok());
-        Ok(Self { stream: stream.clone(), range, is_clipped: to > settled, span })
+        Ok(Self { stream: stream.clone(), range, kept_since, is_clipped: to > settled, span })
     }
 }
 
@@ -169,6 +180,9 @@ async fn file(args: FileArgs, settings: Settings, context: &Context) -> Result<E
     let order = Order::read(&args, &settings, context.clock.now())?;
     if order.is_clipped {
         output::say(&format!("nothing after {} is settled yet: the range ends there", time(order.range.to)));
+    }
+    if let Some(since) = order.kept_since {
+        output::say(&format!("contacts are kept since {} (retention.contacts): the range begins there", time(since)));
     }
     if args.dry_run {
         Box::pin(estimate::execute(&order, &settings, context)).await
@@ -244,7 +258,7 @@ mod tests {
 
     fn order(from: &str, to: &str, stream: &str) -> Result<Order, Ended> {
         let text = "[api]\naccount_id = \"a\"\norg_id = \"o\"\ntoken = \"t\"\n[sync]\nsettle = \"1h\"\n\
-                    [streams.support]\nstream_id = \"st-1\"\nstart = \"2026-01-01T00:00:00Z\"\n";
+                    [retention]\ncontacts = \"365d\"\n[streams.support]\nstream_id = \"st-1\"\nstart = \"2026-01-01T00:00:00Z\"\n";
         let settings = Loader::default().load_text("t", text).expect("settings");
         let at = |text| moment::parse(text).expect("a time");
         let args = FileArgs {
@@ -265,6 +279,17 @@ mod tests {
         let clipped = order("2026-01-01", "2026-03-01T11:00:01Z", "support").expect("an order");
         assert!(clipped.is_clipped);
         assert_eq!(clipped.range, whole.range);
+    }
+
+    #[test]
+    fn a_range_begins_where_contacts_are_kept() {
+        let since = moment::parse("2025-03-01T12:00:00Z").expect("a time");
+        let clipped = order("2024-01-01", "2026-01-01", "support").expect("an order");
+        assert_eq!((clipped.range.from, clipped.kept_since), (since, Some(since)));
+        let whole = order("2025-03-01T12:00:00Z", "2026-01-01", "support").expect("an order");
+        assert_eq!((whole.range.from, whole.kept_since), (since, None));
+        let gone = order("2024-01-01", "2025-03-01T12:00:00Z", "support").expect_err("refused");
+        assert!(gone.exit == Exit::Usage && gone.message.contains("retention.contacts"), "{}", gone.message);
     }
 
     #[test]

@@ -105,6 +105,7 @@ fn of_warehouse(error: &WarehouseError) -> Exit {
         WarehouseError::Url
         | WarehouseError::Stream(_)
         | WarehouseError::TimeZone { .. }
+        | WarehouseError::TimeZoneMoving { .. }
         | WarehouseError::Schema(SchemaError::Pooler) => Exit::Configuration,
         WarehouseError::Schema(SchemaError::Busy) | WarehouseError::Held(_) => Exit::Held,
         WarehouseError::Stopped => Exit::Partly,

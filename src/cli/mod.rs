@@ -20,6 +20,7 @@ pub mod moment;
 pub mod output;
 pub mod progress;
 pub mod quarantine;
+pub mod rebuild;
 pub mod run;
 pub mod session;
 #[cfg(feature = "demo")]
@@ -65,6 +66,7 @@ pub enum Command {
     Status(status::StatusArgs),
     Check(check::CheckArgs),
     Migrate(migrate::MigrateArgs),
+    Rebuild(rebuild::RebuildArgs),
     Quarantine(quarantine::QuarantineArgs),
     Verify(verify::VerifyArgs),
     #[cfg(feature = "demo")]
@@ -89,6 +91,7 @@ impl Command {
             Self::Status(args) => Box::pin(status::execute(args, context)).await,
             Self::Check(args) => Box::pin(check::execute(args, context)).await,
             Self::Migrate(args) => Box::pin(migrate::execute(args, context)).await,
+            Self::Rebuild(args) => Box::pin(rebuild::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
             Self::Verify(args) => Box::pin(verify::execute(args, context)).await,
             #[cfg(feature = "demo")]

@@ -13,8 +13,9 @@ use super::{Ended, Exit, output};
 use crate::api::{self, SecretSource, SettingError};
 use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSettings, ThresholdPlace};
 use crate::domain::clock::SharedClock;
+use crate::domain::window::floor_to_second;
 use crate::sync::paging::Habit;
-use crate::sync::{Options, Source};
+use crate::sync::{Options, Retention, Source};
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::streams::Registration;
@@ -82,7 +83,7 @@ pub async fn prepare(
 ) -> Result<Option<Warehouse>, anyhow::Error> {
     let options = engine_connection(settings)?;
     let warehouse = warehouse(settings, clock, &options);
-    let registrations = registrations(settings);
+    let registrations = registrations(settings, clock);
     let names: Vec<&str> = settings.streams.keys().map(String::as_str).collect();
     let prepared = patiently(patience, stop, || {
         Box::pin(async {
@@ -136,13 +137,15 @@ pub async fn patiently<'a, T>(
     }
 }
 
-fn registrations(settings: &Settings) -> Vec<Registration> {
+fn registrations(settings: &Settings, clock: &SharedClock) -> Vec<Registration> {
+    // What would be let go at once is not fetched.
+    let kept_since = retention(settings).cutoffs(clock.now()).contacts;
     let first_span = first_span(settings);
     let registration = |stream: &StreamSettings| Registration {
         stream: stream.name.clone(),
         account_id: stream.api.account_id.clone(),
         stream_id: stream.stream_id.clone(),
-        start_at: stream.start,
+        start_at: kept_since.map_or(stream.start, |since| stream.start.max(floor_to_second(since))),
         first_span,
         settle: TimeDelta::from_std(settings.sync.settle).unwrap_or_default(),
     };
@@ -151,6 +154,10 @@ fn registrations(settings: &Settings) -> Vec<Registration> {
 
 fn first_span(settings: &Settings) -> TimeDelta {
     TimeDelta::from_std(settings.sync.window).unwrap_or(TimeDelta::hours(1))
+}
+
+pub fn retention(settings: &Settings) -> Retention {
+    Retention { payloads: settings.retention.payloads, contacts: settings.retention.contacts }
 }
 
 pub fn engine_options(settings: &Settings) -> Options {
@@ -163,6 +170,7 @@ pub fn engine_options(settings: &Settings) -> Options {
         settle: sync.settle,
         give_up: sync.give_up,
         lease: sync.lease,
+        retention: retention(settings),
     }
 }
 

@@ -72,6 +72,7 @@ pub struct Settings {
     pub server: ServerSettings,
     /// The key of the keyed hash, when one is given.
     pub privacy_key: Option<Secret>,
+    pub retention: RetentionSettings,
     pub log: LogSettings,
     entries: Vec<Entry>,
 }
@@ -135,6 +136,13 @@ pub struct ServerSettings {
     pub token: Option<Secret>,
 }
 
+/// For how long after its start a contact, and its payload, is kept; `None` for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionSettings {
+    pub payloads: Option<Duration>,
+    pub contacts: Option<Duration>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// A level, or a filter such as `info,koresync::sync=debug`.
@@ -172,13 +180,13 @@ impl Settings {
         let sync = read_sync(Section::new("sync", section("sync"), &mut findings));
         let server = read_server(Section::new("server", section("server"), &mut findings));
         let privacy_key = read_privacy(Section::new("privacy", section("privacy"), &mut findings));
-        read_retention(Section::new("retention", section("retention"), &mut findings));
+        let retention = read_retention(Section::new("retention", section("retention"), &mut findings));
         let log = read_log(Section::new("log", section("log"), &mut findings));
         report_unknown_sections(merged, &mut findings);
         report_unequal_budgets(&streams, &mut findings);
         let Findings { problems, entries } = findings;
         if problems.is_empty() {
-            Ok(Self { warehouse, streams, sync, server, privacy_key, log, entries })
+            Ok(Self { warehouse, streams, sync, server, privacy_key, retention, log, entries })
         } else {
             Err(ConfigError { problems })
         }
@@ -380,10 +388,22 @@ fn read_privacy(mut section: Section<'_>) -> Option<Secret> {
     key
 }
 
-fn read_retention(mut section: Section<'_>) {
-    only(&mut section, "payloads", "forever");
-    only(&mut section, "contacts", "forever");
+fn read_retention(mut section: Section<'_>) -> RetentionSettings {
+    let mut age = |key: &str| {
+        let given = section.parsed(key, |kind| match kind {
+            ValueKind::String(text) if text == "forever" => Ok((None, show::Shown::shown(&"forever"))),
+            kind => super::reader::span(kind, DAY)
+                .map(|(age, shown)| (Some(age), shown))
+                .map_err(|message| format!("{message}; or \"forever\"")),
+        });
+        given.unwrap_or_else(|| {
+            section.note_default(key, show::Shown::shown(&"forever"));
+            None
+        })
+    };
+    let retention = RetentionSettings { payloads: age("payloads"), contacts: age("contacts") };
     section.finish(PLACES);
+    retention
 }
 
 /// A key of which one value alone is understood so far: any other is refused rather than passed over.

@@ -225,7 +225,7 @@ fn every_rule_is_checked() {
         ("[server]\nlisten = \"localhost\"", "IP address"),
         ("[server]\nactions = true", "not supported by this version"),
         ("[privacy]\nagent_name = \"hash\"", "not supported by this version; remove the key or set it to \"keep\""),
-        ("[retention]\npayloads = \"90d\"", "not supported by this version; remove the key or set it to \"forever\""),
+        ("[retention]\npayloads = \"1h\"", "or \"forever\""),
         ("[log]\nlevel = \"a=b=c\"", "write a level"),
         ("[log]\nformat = \"xml\"", "\"auto\" or \"text\" or \"json\""),
     ] {

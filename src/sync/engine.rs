@@ -104,6 +104,10 @@ const IDLE_PAUSE: Duration = Duration::from_secs(2);
 /// A pause of real time between two looks at a database that does not answer.
 const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Contacts, and payloads, let go of in one transaction; and transactions between two looks at what is to be read.
+const LET_GO_AT_ONCE: i64 = 500;
+const LET_GO_TURNS: u32 = 20;
+
 impl Engine {
     /// `stop` ends requests in flight and takes no more work; what is being committed is finished.
     pub fn new(
@@ -195,11 +199,32 @@ impl Engine {
                     if let Some(outcome) = self.over(mode, &look, until, seen_at) {
                         return outcome;
                     }
+                    if mode == Mode::Forever && look.is_idle() {
+                        self.let_go(working).await;
+                    }
                     self.wait(mode, working, changed).await;
                 }
             }
         }
         Outcome::Done
+    }
+
+    /// Lets go of what is older than it may be, a little at a time.
+    async fn let_go(&self, working: &CancellationToken) {
+        let Bench { warehouse, options, .. } = &self.bench;
+        for _ in 0..LET_GO_TURNS {
+            let cutoffs = options.retention.cutoffs(warehouse.clock().now());
+            match warehouse.let_go(&cutoffs, LET_GO_AT_ONCE).await {
+                Ok(gone) if gone > 0 && !working.is_cancelled() => {
+                    tracing::debug!(gone, "Let go of what is older than retention allows.");
+                }
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "What is older than retention allows could not be let go; trying again later.");
+                    return;
+                }
+            }
+        }
     }
 
     /// Until something changed or the next poll is due.
@@ -332,6 +357,13 @@ struct Look {
     verified_at: Option<DateTime<Utc>>,
     is_backfill_open: bool,
     is_backfill_paused: bool,
+}
+
+impl Look {
+    /// Nothing is to be read before the next poll.
+    fn is_idle(&self) -> bool {
+        self.streams.iter().all(|stream| stream.unread == 0 && !stream.has_open_backfill)
+    }
 }
 
 #[derive(Debug)]

@@ -10,6 +10,7 @@ pub mod paging;
 mod planner;
 pub mod prove;
 pub mod reading;
+pub mod rebuild;
 pub mod requeue;
 pub mod sizing;
 pub mod source;
@@ -17,4 +18,4 @@ pub mod verify;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};
-pub use source::{Options, Source};
+pub use source::{Options, Retention, Source};

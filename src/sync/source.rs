@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 
 use super::paging::Habit;
 use crate::api::{BoxError, Budget, Client};
 use crate::warehouse::budget::AccountBudget;
+use crate::warehouse::retention::Cutoffs;
 
 /// How the engine works, whatever the stream.
 #[derive(Debug, Clone)]
@@ -25,6 +27,22 @@ pub struct Options {
     /// How long `once` goes on without any progress.
     pub give_up: Duration,
     pub lease: Duration,
+    /// Ages beyond which the daemon lets payloads and contacts go when it has nothing to read.
+    pub retention: Retention,
+}
+
+/// For how long after its start something is kept; `None` for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    pub payloads: Option<Duration>,
+    pub contacts: Option<Duration>,
+}
+
+impl Retention {
+    pub fn cutoffs(&self, now: DateTime<Utc>) -> Cutoffs {
+        let before = |age: Duration| Some(now - TimeDelta::from_std(age).ok()?);
+        Cutoffs { payloads: self.payloads.and_then(before), contacts: self.contacts.and_then(before) }
+    }
 }
 
 /// A stream and the way to its server.

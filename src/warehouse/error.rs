@@ -15,9 +15,14 @@ pub enum WarehouseError {
     #[error("{0}")]
     Stream(#[from] super::streams::StreamConflict),
     #[error(
-        "the warehouse counts days in time zone {held}, the configuration says {configured}: set warehouse.time_zone to {held}"
+        "the warehouse counts days in time zone {held}, the configuration says {configured}: set warehouse.time_zone to {held}, \
+         or move all days with `koresync rebuild --time-zone {configured}`"
     )]
     TimeZone { held: String, configured: String },
+    #[error(
+        "not all days of the warehouse are moved to time zone {zone} yet: run `koresync rebuild --time-zone {zone}` to the end"
+    )]
+    TimeZoneMoving { zone: String },
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -67,6 +72,7 @@ impl WarehouseError {
             | Self::Schema(_)
             | Self::Stream(_)
             | Self::TimeZone { .. }
+            | Self::TimeZoneMoving { .. }
             | Self::NotFound(_)
             | Self::Held(_)
             | Self::MissingKey(_)

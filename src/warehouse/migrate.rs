@@ -140,22 +140,6 @@ impl Warehouse {
         }
         Ok(())
     }
-
-    /// Records the business time zone on the first start, and refuses another one afterwards: the
-    /// days already written would be days of the old zone.
-    pub async fn settle_time_zone(&self) -> Result<(), WarehouseError> {
-        let configured = self.time_zone.name();
-        sqlx::query("insert into kore.settings (time_zone) values ($1) on conflict do nothing")
-            .bind(configured)
-            .execute(&self.pool)
-            .await?;
-        let held: String = sqlx::query_scalar("select time_zone from kore.settings").fetch_one(&self.pool).await?;
-        if held == configured {
-            Ok(())
-        } else {
-            Err(WarehouseError::TimeZone { held, configured: configured.to_owned() })
-        }
-    }
 }
 
 fn numbers(version: &str) -> Vec<u32> {

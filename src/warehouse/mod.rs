@@ -13,10 +13,13 @@ mod link;
 pub mod load;
 pub mod migrate;
 pub mod quarantine;
+pub mod rebuilds;
 pub mod references;
+pub mod retention;
 pub mod runs;
 pub mod status;
 pub mod streams;
+mod time_zone;
 pub mod verification;
 pub mod windows;
 

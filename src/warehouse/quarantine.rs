@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::load::{ReadEntry, SetAside};
+use super::load::SetAside;
 use super::{Warehouse, WarehouseError};
 use crate::domain::{ContentHash, Window};
 
@@ -26,7 +26,7 @@ pub(super) async fn keep(
     connection: &mut PgConnection,
     stream: &str,
     records: &[SetAside<'_>],
-    entry: &ReadEntry,
+    (requested_from, requested_to): (DateTime<Utc>, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     for record in records {
@@ -46,8 +46,8 @@ pub(super) async fn keep(
         .bind(&record.reason)
         .bind(&record.fault_path)
         .bind(now)
-        .bind(entry.requested_from)
-        .bind(entry.requested_to)
+        .bind(requested_from)
+        .bind(requested_to)
         .bind(record.mapper_version)
         .bind(record.read_at)
         .bind(record.started_at)

@@ -97,7 +97,13 @@ mod tests {
         let settings = Loader::default().load_text("t", text).expect("settings");
         let at = |s| chrono::DateTime::from_timestamp(s, 0).expect("a time");
         let range = Window::new(at(0), at(3 * 365 * 86_400)).expect("a range");
-        let mut order = Order { stream: settings.streams["support"].clone(), range, is_clipped: false, span: None };
+        let mut order = Order {
+            stream: settings.streams["support"].clone(),
+            range,
+            kept_since: None,
+            is_clipped: false,
+            span: None,
+        };
         let whole = estimate(&order, 10_950_000, 1.0);
         assert_eq!((whole.windows, whole.requests), (4_380, 114_975 + 4_380));
         assert_eq!(whole.seconds, whole.requests);

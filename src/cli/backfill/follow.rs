@@ -114,7 +114,7 @@ impl Follow {
     /// Files it, or finds the open one of the same range. One whose end was clipped ends elsewhere each
     /// time it is ordered, so it is known by its start.
     async fn file(&self, warehouse: &Warehouse) -> Result<i64, WarehouseError> {
-        let Order { stream, range, is_clipped, span } = &self.order;
+        let Order { stream, range, is_clipped, span, .. } = &self.order;
         if *is_clipped {
             let open = warehouse.open_backfills().await?;
             let same = |b: &&Backfill| b.stream == stream.name && b.from_at == range.from && b.origin == "operator";

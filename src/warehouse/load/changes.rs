@@ -56,13 +56,17 @@ pub async fn record(
 ) -> Result<(), WarehouseError> {
     let (mut keys, mut since, mut old_values, mut new_values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (key, before) in before {
+        let Some(after) = after.get(key).map(|after| &after.columns) else { continue };
         let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+        let (plain_before, plain_after) = (without_order(&before.columns), without_order(after));
         for (column, value) in &before.columns {
             // Both have all columns of the table.
-            let became = after.get(key).and_then(|after| after.columns.get(column));
-            let Some(became) = became.filter(|became| !is_same(value, became)) else { continue };
-            old.insert(column, value);
-            new.insert(column, became);
+            let Some(became) = after.get(column).filter(|became| !is_same(value, became)) else { continue };
+            let (plain, plain_became) = (plain_before.get(column.as_str()), plain_after.get(column.as_str()));
+            if plain.is_none() || plain != plain_became {
+                old.insert(column, value);
+                new.insert(column, became);
+            }
         }
         if !old.is_empty() {
             keys.push(*key);
@@ -94,6 +98,46 @@ pub async fn record(
 fn is_same(one: &RawValue, other: &RawValue) -> bool {
     let parsed = |value: &RawValue| serde_json::from_str::<Value>(value.get()).ok();
     one.get() == other.get() || parsed(one).zip(parsed(other)).is_some_and(|(one, other)| one == other)
+}
+
+/// The tables whose rows stand in an order that means nothing, or name a row of such a table.
+const UNORDERED: [&str; 6] = [
+    "contact_emotions",
+    "generated_intent_keywords",
+    "contact_metrics",
+    "metric_justifications",
+    "justification_messages",
+    "contact_topics",
+];
+
+/// The content as it is compared: in those tables what stands for a place is replaced by what stands
+/// there, and the rows are sorted.
+fn without_order(columns: &BTreeMap<String, Box<RawValue>>) -> BTreeMap<&'static str, Value> {
+    // What does not parse, as a number larger than any that we can hold, is compared as it is written.
+    let parsed = |table: &'static str| Some((table, serde_json::from_str(columns.get(table)?.get()).ok()?));
+    let ordered: BTreeMap<&str, Value> = UNORDERED.iter().copied().filter_map(parsed).collect();
+    let rows = |table: &str| ordered.get(table).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let member = |table: &str, key: &str, ordinal: &Value| {
+        rows(table).iter().find(|row| row["ordinal"] == *ordinal).map_or(Value::Null, |row| row[key].clone())
+    };
+    let mut plain = ordered.clone();
+    for table in UNORDERED {
+        let Some(Value::Array(rows)) = plain.get_mut(table) else { continue };
+        for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+            if let Some(metric) = row.get("metric_ordinal") {
+                let metric = member("contact_metrics", "metric_key", metric);
+                row.insert("metric_ordinal".to_owned(), metric);
+            } else {
+                row.remove("ordinal");
+            }
+            if let Some(parent) = row.get("parent_ordinal") {
+                let parent = member("contact_topics", "topic_key", parent);
+                row.insert("parent_ordinal".to_owned(), parent);
+            }
+        }
+        rows.sort_by_cached_key(Value::to_string);
+    }
+    plain
 }
 
 #[cfg(test)]

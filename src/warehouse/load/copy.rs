@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::Decimal;
 
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Sent to the server in pieces of this size, so that it works while we do.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Microseconds from 1970 to PostgreSQL's epoch, 2000-01-01.
@@ -42,6 +42,15 @@ impl CopyBuffer {
 
     pub fn rows(&self) -> u64 {
         self.rows
+    }
+
+    pub fn statement(&self) -> &'static str {
+        self.statement
+    }
+
+    /// The rows so far, after the file's signature; empty without rows.
+    pub fn encoded(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Sends the rows, if there are any, and empties the buffer for the next batch.

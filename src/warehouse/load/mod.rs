@@ -1,6 +1,7 @@
 //! Loading a window: rows, payloads, quarantine, ledger and watermark in one transaction.
 
 pub mod changes;
+pub mod compare;
 pub mod copy;
 mod counts;
 pub mod dimensions;
@@ -79,6 +80,7 @@ impl Warehouse {
     pub async fn open_commit(&self, claim: &Claim, entry: ReadEntry) -> Result<WindowCommit, WarehouseError> {
         let skips_key_checks = self.may_skip_key_checks().await?;
         let mut transaction = self.begin().await?;
+        super::time_zone::hold(self, &mut transaction).await?;
         let held: Option<(i64, DateTime<Utc>)> = sqlx::query_as(
             "select fence, coalesce($2, clock_timestamp()) from koresync.windows \
              where id = $1 and owner is not null and state in ('planned', 'unverified') for update",
@@ -110,7 +112,7 @@ impl Warehouse {
     }
 
     /// Whether this login may leave foreign keys unchecked. Asked once a process.
-    async fn may_skip_key_checks(&self) -> Result<bool, WarehouseError> {
+    pub(super) async fn may_skip_key_checks(&self) -> Result<bool, WarehouseError> {
         if let Some(known) = self.skips_key_checks.get() {
             return Ok(*known);
         }
@@ -301,7 +303,8 @@ impl WindowCommit {
 
     /// Keeps records that could not become rows, whole.
     pub async fn set_aside(&mut self, records: &[SetAside<'_>]) -> Result<(), WarehouseError> {
-        super::quarantine::keep(&mut self.transaction, &self.claim.stream, records, &self.entry, self.now).await?;
+        let requested = (self.entry.requested_from, self.entry.requested_to);
+        super::quarantine::keep(&mut self.transaction, &self.claim.stream, records, requested, self.now).await?;
         for record in records {
             self.counts.quarantined(&record.reason);
         }

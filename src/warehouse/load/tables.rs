@@ -313,6 +313,23 @@ impl Tables {
             .field(&payload.mapper_version);
     }
 
+    /// The tables of `kore`.
+    pub fn facts(&self) -> [&CopyBuffer; 11] {
+        [
+            &self.contacts,
+            &self.agents,
+            &self.queues,
+            &self.metrics,
+            &self.justifications,
+            &self.messages,
+            &self.emotions,
+            &self.speaking_rates,
+            &self.intents,
+            &self.keywords,
+            &self.topics,
+        ]
+    }
+
     /// Sends all tables, parents first, and empties the buffers. Gives the rows of each.
     pub async fn send(&mut self, connection: &mut PgConnection) -> Result<[(&'static str, u64); 12], sqlx::Error> {
         let mut sent = [("", 0); 12];

@@ -60,6 +60,7 @@ pub struct Settings {
     pub afterwards: TimeDelta,
     pub give_up: Duration,
     pub below_in: api::Placement,
+    pub retention: sync::Retention,
 }
 
 impl Default for Settings {
@@ -73,6 +74,7 @@ impl Default for Settings {
             afterwards: TimeDelta::hours(1),
             give_up: Duration::from_hours(6),
             below_in: api::Placement::Body,
+            retention: sync::Retention::default(),
         }
     }
 }
@@ -133,6 +135,7 @@ impl Mirror {
             settle: Duration::from_mins(15),
             give_up: self.settings.give_up,
             lease: Duration::from_hours(1),
+            retention: self.settings.retention,
         };
         Engine::new(warehouse, options, vec![source], format!("test-{}", uuid::Uuid::new_v4()), stop)
     }

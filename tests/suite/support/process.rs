@@ -41,6 +41,7 @@ pub struct Configuration {
     pub max_window_bytes: u32,
     pub lease: &'static str,
     pub give_up: &'static str,
+    pub time_zone: &'static str,
     pub log_level: &'static str,
     pub log_format: &'static str,
     pub streams: Vec<Stream>,
@@ -56,6 +57,7 @@ impl Configuration {
             max_window_bytes: 256 << 10,
             lease: "1m",
             give_up: "1m",
+            time_zone: "UTC",
             log_level: "info",
             log_format: "json",
             streams,
@@ -64,9 +66,9 @@ impl Configuration {
 
     fn toml(&self) -> String {
         let Self { database_url, base_url, client_secret, page_size, max_window_bytes, .. } = self;
-        let Self { lease, give_up, log_level, log_format, .. } = self;
+        let Self { lease, give_up, time_zone, log_level, log_format, .. } = self;
         let mut text = format!(
-            "[warehouse]\nurl = \"{database_url}\"\n\
+            "[warehouse]\nurl = \"{database_url}\"\ntime_zone = \"{time_zone}\"\n\
              [api]\nbase_url = \"{base_url}\"\naccount_id = \"{ACCOUNT_ID}\"\norg_id = \"o-1\"\n\
              client_id = \"{CLIENT_ID}\"\nclient_secret = \"{client_secret}\"\n\
              requests_per_minute = 600000\npage_size = {page_size}\n\

@@ -1,0 +1,627 @@
+//! Rebuilds: filed in the database, done in small transactions that write down how far they are, so that
+//! one that was killed goes on where it was.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono_tz::Tz;
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::error::Remedy;
+use super::load::dimensions::Keys;
+use super::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
+use super::load::{Incoming, SetAside, compare};
+use super::{Warehouse, WarehouseError};
+use crate::domain::{ContentHash, Payload};
+
+/// What is to be rebuilt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RebuildScope {
+    /// `None`: all.
+    pub stream: Option<String>,
+    /// Contacts that start here or later; whole seconds.
+    pub from: Option<DateTime<Utc>>,
+    /// And before this moment.
+    pub to: Option<DateTime<Utc>>,
+    /// Moves the business days of all contacts into this zone instead, in which [`Warehouse`] then counts.
+    pub time_zone: Option<Tz>,
+}
+
+/// A row of `koresync.rebuilds`.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct Rebuild {
+    pub id: i64,
+    pub stream: Option<String>,
+    pub from_at: Option<DateTime<Utc>>,
+    pub to_at: Option<DateTime<Utc>>,
+    pub time_zone: Option<String>,
+    pub mapper_version: i32,
+    pub state: String,
+    pub expected: i64,
+    pub visited: i64,
+    pub rewritten: i64,
+    pub refused: i64,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Rebuild {
+    pub fn is_open(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// Part of the contacts that is looked at, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share for people")]
+    pub fn progress(&self) -> f64 {
+        if self.is_open() { (self.visited as f64 / self.expected.max(1) as f64).min(1.0) } else { 1.0 }
+    }
+}
+
+/// A worker that was not seen for so long is taken for dead.
+pub const SILENT_FOR: Duration = Duration::from_secs(5);
+
+const SELECT: &str = "select id, stream, from_at, to_at, time_zone, mapper_version, state, expected, visited, rewritten, \
+     refused, created_at, finished_at from koresync.rebuilds where id = $1";
+
+/// A payload as it is kept.
+#[derive(Debug)]
+pub struct KeptPayload {
+    pub contact_key: Uuid,
+    pub stream: String,
+    pub payload: Payload,
+    pub raw_hash: ContentHash,
+    pub read_at: DateTime<Utc>,
+    requested: (DateTime<Utc>, DateTime<Utc>),
+}
+
+/// A kept payload as rows.
+#[derive(Debug)]
+pub struct Remapped<'a> {
+    pub kept: &'a KeptPayload,
+    pub incoming: Incoming<'a>,
+}
+
+/// The first key of a moment: keys begin with the milliseconds of a start.
+fn first_key(moment: DateTime<Utc>) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&moment.timestamp_millis().to_be_bytes()[2..]);
+    Uuid::from_bytes(bytes)
+}
+
+/// Where a rebuild is.
+#[derive(Debug, sqlx::FromRow)]
+struct Place {
+    stream: Option<String>,
+    from_at: Option<DateTime<Utc>>,
+    to_at: Option<DateTime<Utc>>,
+    is_among_moved: bool,
+    done_through: Option<Uuid>,
+}
+
+impl Place {
+    fn keys(&self) -> (Uuid, Uuid) {
+        (self.from_at.map_or(Uuid::nil(), first_key), self.to_at.map_or(Uuid::max(), first_key))
+    }
+}
+
+type PayloadRow = (Uuid, String, Vec<u8>, Vec<u8>, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+
+impl Warehouse {
+    /// Files a rebuild, or finds the open one of the same scope and mapping. Moving days to another zone
+    /// records that zone at once: whoever counts in the old one writes nothing from here on.
+    pub async fn file_rebuild(&self, scope: &RebuildScope, mapper_version: i32) -> Result<i64, WarehouseError> {
+        let mut transaction = self.begin().await?;
+        if let Some(zone) = scope.time_zone {
+            super::time_zone::replace(&mut transaction, zone).await?;
+            sqlx::query(
+                "update koresync.rebuilds set state = 'cancelled', finished_at = coalesce($2, clock_timestamp()) \
+                 where state = 'running' and time_zone <> $1",
+            )
+            .bind(zone.name())
+            .bind(self.clock.database_time())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        let zone = scope.time_zone.map(Tz::name);
+        let open: Option<(i64, i32)> = sqlx::query_as(
+            "select id, mapper_version from koresync.rebuilds where state = 'running' \
+               and stream is not distinct from $1 and from_at is not distinct from $2 and to_at is not distinct from $3 \
+               and time_zone is not distinct from $4 for update",
+        )
+        .bind(&scope.stream)
+        .bind(scope.from)
+        .bind(scope.to)
+        .bind(zone)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if let Some((id, version)) = open {
+            if version == mapper_version {
+                transaction.commit().await?;
+                return Ok(id);
+            }
+            // Half of it is of another mapping.
+            sqlx::query(
+                "update koresync.rebuilds set state = 'cancelled', finished_at = coalesce($2, clock_timestamp()) where id = $1",
+            )
+            .bind(id)
+            .bind(self.clock.database_time())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        let (first, last) = Place::of(scope).keys();
+        let id = sqlx::query_scalar(
+            "insert into koresync.rebuilds (stream, from_at, to_at, time_zone, mapper_version, expected, created_at) \
+             values ($1, $2, $3, $4, $5, case when $4::text is null \
+               then (select count(*) from koresync.raw_contacts where ($1::text is null or stream = $1) and payload <> '' and contact_key >= $6 and contact_key < $7) \
+               else (select count(*) from kore.contacts) end, coalesce($8, clock_timestamp())) returning id",
+        )
+        .bind(&scope.stream)
+        .bind(scope.from)
+        .bind(scope.to)
+        .bind(zone)
+        .bind(mapper_version)
+        .bind(first)
+        .bind(last)
+        .bind(self.clock.database_time())
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    pub async fn rebuild(&self, id: i64) -> Result<Rebuild, WarehouseError> {
+        Ok(sqlx::query_as(SELECT).bind(id).fetch_one(&self.pool).await?)
+    }
+
+    /// Marks this process as the one that works on it; errors when another one, seen less than
+    /// [`SILENT_FOR`] ago, does.
+    pub async fn hold_rebuild(&self, id: i64, worker: &str) -> Result<(), WarehouseError> {
+        let held = sqlx::query(
+            "update koresync.rebuilds set worker = $2, seen_at = clock_timestamp() where id = $1 \
+               and (worker is null or worker = $2 or seen_at < clock_timestamp() - make_interval(secs => $3))",
+        )
+        .bind(id)
+        .bind(worker)
+        .bind(SILENT_FOR.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
+        if held.rows_affected() == 0 {
+            return Err(WarehouseError::Held(format!("another process works on rebuild {id}")));
+        }
+        Ok(())
+    }
+
+    pub async fn let_go_of_rebuild(&self, id: i64, worker: &str) -> Result<(), WarehouseError> {
+        sqlx::query("update koresync.rebuilds set worker = null where id = $1 and worker = $2")
+            .bind(id)
+            .bind(worker)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Begins the next transaction of a rebuild, with at most `most` payloads. `None` when it is over.
+    /// Errors with [`WarehouseError::Fenced`] when another process has taken it over.
+    pub async fn open_rebuild_step(
+        &self,
+        id: i64,
+        worker: &str,
+        most: usize,
+    ) -> Result<Option<RebuildStep>, WarehouseError> {
+        let skips_key_checks = self.may_skip_key_checks().await?;
+        let mut transaction = self.begin().await?;
+        if skips_key_checks {
+            sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await?;
+        }
+        super::time_zone::hold(self, &mut transaction).await?;
+        let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
+        let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
+            .bind(self.clock.database_time())
+            .fetch_one(&mut *transaction)
+            .await?;
+        let payloads = payloads(&mut transaction, &place, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+        let is_last = payloads.len() < most;
+        Ok(Some(RebuildStep {
+            warehouse: self.clone(),
+            transaction,
+            id,
+            keys: self.dimensions.keys(),
+            now,
+            payloads,
+            // Without a range there is nothing that moved into it.
+            is_last_of_range: is_last && !place.is_among_moved && (place.from_at.is_some() || place.to_at.is_some()),
+            is_last: is_last && (place.is_among_moved || (place.from_at.is_none() && place.to_at.is_none())),
+            rewritten: 0,
+            refused: 0,
+        }))
+    }
+
+    /// Moves the business days of the next `most` contacts into the zone of this warehouse; false when
+    /// all are. A day outside the calendar stays as it is.
+    pub async fn move_days(&self, id: i64, worker: &str, most: usize) -> Result<bool, WarehouseError> {
+        let mut transaction = self.begin().await?;
+        super::time_zone::hold(self, &mut transaction).await?;
+        let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(false) };
+        let contacts: Vec<(Uuid, DateTime<Utc>, NaiveDate)> = sqlx::query_as(
+            "select contact_key, started_at, started_on from kore.contacts where contact_key > $1 order by contact_key limit $2 for update",
+        )
+        .bind(place.done_through.unwrap_or_default())
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&mut *transaction)
+        .await?;
+        let moved: Vec<(Uuid, NaiveDate)> = contacts
+            .iter()
+            .map(|(key, start, held)| (*key, *held, start.with_timezone(&self.time_zone).date_naive()))
+            .filter(|(_, held, day)| held != day && (2000..=2060).contains(&day.year()))
+            .map(|(key, _, day)| (key, day))
+            .collect();
+        sqlx::query(
+            "update kore.contacts c set started_on = n.day, updated_at = coalesce($3, clock_timestamp()) \
+             from unnest($1::uuid[], $2::date[]) as n (key, day) where c.contact_key = n.key",
+        )
+        .bind(moved.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+        .bind(moved.iter().map(|(_, day)| *day).collect::<Vec<_>>())
+        .bind(self.clock.database_time())
+        .execute(&mut *transaction)
+        .await?;
+        let last = contacts.last().map(|(key, ..)| *key);
+        let is_over = contacts.len() < most;
+        let counts = Looked { visited: contacts.len(), rewritten: moved.len(), refused: 0 };
+        write_place(&mut transaction, id, last, counts, (is_over, false), self.clock.database_time()).await?;
+        transaction.commit().await?;
+        Ok(!is_over)
+    }
+}
+
+impl Place {
+    fn of(scope: &RebuildScope) -> Self {
+        Self {
+            stream: scope.stream.clone(),
+            from_at: scope.from,
+            to_at: scope.to,
+            is_among_moved: false,
+            done_through: None,
+        }
+    }
+}
+
+/// Locks the rebuild's row. `None` when it is not running any more.
+async fn take_place(connection: &mut PgConnection, id: i64, worker: &str) -> Result<Option<Place>, WarehouseError> {
+    let held: Option<Option<String>> =
+        sqlx::query_scalar("select worker from koresync.rebuilds where id = $1 and state = 'running' for update")
+            .bind(id)
+            .fetch_optional(&mut *connection)
+            .await?;
+    match held {
+        None => return Ok(None),
+        Some(held) if held.as_deref() != Some(worker) => return Err(WarehouseError::Fenced),
+        Some(_) => {}
+    }
+    let place = sqlx::query_as(
+        "select stream, from_at, to_at, is_among_moved, done_through from koresync.rebuilds where id = $1",
+    )
+    .bind(id)
+    .fetch_one(connection)
+    .await?;
+    Ok(Some(place))
+}
+
+async fn payloads(connection: &mut PgConnection, place: &Place, most: i64) -> Result<Vec<KeptPayload>, WarehouseError> {
+    let (first, last) = place.keys();
+    let statement = if place.is_among_moved {
+        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
+         from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
+         where ($1::text is null or c.stream = $1) and c.started_at >= coalesce($6, '-infinity') and c.started_at < coalesce($7, 'infinity') \
+           and (c.contact_key < $2 or c.contact_key >= $3) and c.contact_key > $4 and r.payload <> '' \
+         order by c.contact_key limit $5"
+    } else {
+        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
+         from koresync.raw_contacts r \
+         where ($1::text is null or r.stream = $1) and r.contact_key >= $2 and r.contact_key < $3 and r.contact_key > $4 and r.payload <> '' \
+           and ($6::timestamptz, $7::timestamptz) is not distinct from ($6::timestamptz, $7::timestamptz) \
+         order by r.contact_key limit $5"
+    };
+    let rows: Vec<PayloadRow> = sqlx::query_as(statement)
+        .bind(&place.stream)
+        .bind(first)
+        .bind(last)
+        .bind(place.done_through.unwrap_or_default())
+        .bind(most)
+        .bind(place.from_at)
+        .bind(place.to_at)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter()
+        .map(|(contact_key, stream, payload, raw_hash, read_at, from, to)| {
+            Ok(KeptPayload {
+                contact_key,
+                stream,
+                payload: Payload::kept(payload)?,
+                raw_hash: fixed_hash(&raw_hash),
+                read_at,
+                requested: (from, to),
+            })
+        })
+        .collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    visited: usize,
+    rewritten: usize,
+    refused: usize,
+}
+
+async fn write_place(
+    connection: &mut PgConnection,
+    id: i64,
+    last: Option<Uuid>,
+    counts: Looked,
+    (is_over, is_last_of_range): (bool, bool),
+    database_time: Option<DateTime<Utc>>,
+) -> Result<(), WarehouseError> {
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    sqlx::query(
+        "update koresync.rebuilds set visited = visited + $2, rewritten = rewritten + $3, refused = refused + $4, \
+           done_through = case when $5 then null else coalesce($6, done_through) end, is_among_moved = is_among_moved or $5, \
+           state = case when $7 then 'done' else state end, \
+           finished_at = case when $7 then coalesce($8, clock_timestamp()) end, seen_at = clock_timestamp() where id = $1",
+    )
+    .bind(id)
+    .bind(count(counts.visited))
+    .bind(count(counts.rewritten))
+    .bind(count(counts.refused))
+    .bind(is_last_of_range)
+    .bind(last)
+    .bind(is_over)
+    .bind(database_time)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One transaction of a rebuild: the next payloads, the rows that come of them, and how far it is.
+#[derive(Debug)]
+pub struct RebuildStep {
+    warehouse: Warehouse,
+    transaction: Transaction<'static, Postgres>,
+    id: i64,
+    keys: Keys,
+    now: DateTime<Utc>,
+    payloads: Vec<KeptPayload>,
+    is_last_of_range: bool,
+    is_last: bool,
+    rewritten: usize,
+    refused: usize,
+}
+
+impl RebuildStep {
+    /// Hands out the payloads, by key.
+    pub fn take_payloads(&mut self) -> Vec<KeptPayload> {
+        std::mem::take(&mut self.payloads)
+    }
+
+    /// Whether the calendar has the business day of a start. It spans 2000 to 2060.
+    pub fn is_in_calendar(&self, started_at: DateTime<Utc>) -> bool {
+        (2000..=2060).contains(&self.business_day(started_at).year())
+    }
+
+    fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
+        moment.with_timezone(&self.warehouse.time_zone).date_naive()
+    }
+
+    /// Writes the rows of contacts that came out otherwise than they are held. What was received since
+    /// the payload was taken out is left alone. One that the database refuses keeps the rows it has.
+    pub async fn rewrite(&mut self, contacts: &[Remapped<'_>]) -> Result<(), WarehouseError> {
+        let mut pending: Vec<&[Remapped<'_>]> = vec![contacts];
+        while let Some(batch) = pending.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
+            let checkpoint = self.keys.checkpoint();
+            match self.rewrite_batch(batch).await {
+                Ok(rewritten) => {
+                    sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
+                    self.rewritten += rewritten;
+                }
+                Err(error) if error.remedy() == Remedy::Data => {
+                    sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
+                    self.keys.restore(checkpoint);
+                    if let [single] = batch {
+                        let reason = format!("database_refused_{}", error.sqlstate().unwrap_or_default());
+                        self.refuse(single.kept, reason, String::new(), single.incoming.mapper_version).await?;
+                    } else {
+                        let (early, late) = batch.split_at(batch.len() / 2);
+                        pending.extend([late, early]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in quarantine that a kept payload cannot become rows any more. The contact keeps the rows
+    /// that an earlier mapping made of it.
+    pub async fn refuse(
+        &mut self,
+        kept: &KeptPayload,
+        reason: String,
+        fault_path: String,
+        mapper_version: i32,
+    ) -> Result<(), WarehouseError> {
+        let conversation_id = sqlx::query_scalar("select conversation_id from kore.contacts where contact_key = $1")
+            .bind(kept.contact_key)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        let record = SetAside {
+            conversation_id,
+            payload: &kept.payload,
+            raw_hash: kept.raw_hash,
+            reason,
+            fault_path,
+            mapper_version,
+            read_at: kept.read_at,
+            started_at: None,
+        };
+        super::quarantine::keep(&mut self.transaction, &kept.stream, &[record], kept.requested, self.now).await?;
+        self.refused += 1;
+        Ok(())
+    }
+
+    async fn rewrite_batch(&mut self, batch: &[Remapped<'_>]) -> Result<usize, WarehouseError> {
+        // Of all, not only of what differs: names of agents and queues follow the latest contact.
+        let contacts = batch.iter().map(|remapped| (&remapped.incoming.contact, remapped.kept.contact_key));
+        let Warehouse { members, dimensions, .. } = &self.warehouse;
+        self.keys.resolve(members, dimensions, contacts).await?;
+        let held = held(&mut self.transaction, batch).await?;
+        let all: Vec<&Remapped<'_>> = batch.iter().collect();
+        let tables = self.encoded(&all, &held)?;
+        let contacts: Vec<_> = batch.iter().map(|r| (r.kept.contact_key, &r.incoming.contact)).collect();
+        let differing = compare::differing(&mut self.transaction, &tables, &contacts).await?;
+        drop(tables);
+        let differing: Vec<&Remapped<'_>> =
+            all.into_iter().filter(|remapped| differing.contains(&remapped.kept.contact_key)).collect();
+        let current = self.lock(&differing).await?;
+        let due: Vec<&Remapped<'_>> = differing
+            .into_iter()
+            .filter(|remapped| current.get(&remapped.kept.contact_key) == Some(&remapped.kept.raw_hash))
+            .collect();
+        if !due.is_empty() {
+            self.replace(&due, &held).await?;
+        }
+        self.note_mapper(batch).await?;
+        Ok(due.len())
+    }
+
+    /// Locks contacts in key order and gives the payload that each has now.
+    async fn lock(&mut self, contacts: &[&Remapped<'_>]) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
+        let keys: Vec<Uuid> = contacts.iter().map(|remapped| remapped.kept.contact_key).collect();
+        sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
+            .bind(&keys)
+            .execute(&mut *self.transaction)
+            .await?;
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1) order by contact_key for update",
+        )
+        .bind(&keys)
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        Ok(rows.into_iter().map(|(key, hash)| (key, fixed_hash(&hash))).collect())
+    }
+
+    async fn replace(&mut self, due: &[&Remapped<'_>], held: &HashMap<Uuid, Standing>) -> Result<(), WarehouseError> {
+        let keys: Vec<Uuid> = due.iter().map(|remapped| remapped.kept.contact_key).collect();
+        for table in CHILD_TABLES.iter().chain(&["contacts"]) {
+            // The names are our own constants.
+            sqlx::query(sqlx::AssertSqlSafe(format!("delete from kore.{table} where contact_key = any($1)")))
+                .bind(&keys)
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        self.encoded(due, held)?.send(&mut self.transaction).await?;
+        let removed: Vec<(Uuid, DateTime<Utc>)> =
+            keys.iter().filter_map(|key| Some((*key, held.get(key)?.removed_at?))).collect();
+        if !removed.is_empty() {
+            sqlx::query(
+                "update kore.contacts c set removed_at = n.removed_at from unnest($1::uuid[], $2::timestamptz[]) as n (key, removed_at) \
+                 where c.contact_key = n.key",
+            )
+            .bind(removed.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+            .bind(removed.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn encoded(&self, contacts: &[&Remapped<'_>], held: &HashMap<Uuid, Standing>) -> Result<Tables, WarehouseError> {
+        let mut tables = Tables::default();
+        for remapped in contacts {
+            let (kept, contact) = (remapped.kept, &remapped.incoming.contact);
+            let placement = Placement {
+                contact_key: kept.contact_key,
+                stream: &kept.stream,
+                started_on: self.business_day(contact.started_at),
+                first_seen_at: held.get(&kept.contact_key).map_or(kept.read_at, |standing| standing.first_seen_at),
+                now: self.now,
+            };
+            let form = contact.evaluation_form.as_ref();
+            let form = form.map(|form| self.keys.form(form).ok_or(MissingKey("evaluation_forms"))).transpose()?;
+            tables.contact(contact, &placement, form);
+            tables.children(contact, kept.contact_key, &self.keys)?;
+        }
+        Ok(tables)
+    }
+
+    async fn note_mapper(&mut self, batch: &[Remapped<'_>]) -> Result<(), WarehouseError> {
+        let Some(version) = batch.first().map(|remapped| remapped.incoming.mapper_version) else { return Ok(()) };
+        sqlx::query(
+            "update koresync.raw_contacts r set mapper_version = $3 from ( \
+               select o.contact_key from koresync.raw_contacts o \
+               join unnest($1::uuid[], $2::bytea[]) as n (key, raw_hash) on o.contact_key = n.key and o.raw_hash = n.raw_hash \
+               where o.mapper_version <> $3 order by o.contact_key for update of o) due \
+             where r.contact_key = due.contact_key",
+        )
+        .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
+        .bind(batch.iter().map(|remapped| remapped.kept.raw_hash.0.to_vec()).collect::<Vec<_>>())
+        .bind(version)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// How far it is, then COMMIT. `last` is the key of the last payload. Gives whether it is over.
+    pub async fn finish(mut self, visited: usize, last: Option<Uuid>) -> Result<bool, WarehouseError> {
+        self.keys.update_attributes(&mut self.transaction).await?;
+        let counts = Looked { visited, rewritten: self.rewritten, refused: self.refused };
+        let ends = (self.is_last, self.is_last_of_range);
+        let time = self.warehouse.clock.database_time();
+        write_place(&mut self.transaction, self.id, last, counts, ends, time).await?;
+        self.transaction.commit().await?;
+        Ok(self.is_last)
+    }
+}
+
+/// A hash as its column holds it.
+fn fixed_hash(bytes: &[u8]) -> ContentHash {
+    ContentHash(bytes.try_into().unwrap_or_default())
+}
+
+/// What a contact's row holds besides its content.
+#[derive(Debug)]
+struct Standing {
+    first_seen_at: DateTime<Utc>,
+    removed_at: Option<DateTime<Utc>>,
+}
+
+async fn held(
+    connection: &mut PgConnection,
+    batch: &[Remapped<'_>],
+) -> Result<HashMap<Uuid, Standing>, WarehouseError> {
+    let rows: Vec<(Uuid, DateTime<Utc>, Option<DateTime<Utc>>)> =
+        sqlx::query_as("select contact_key, first_seen_at, removed_at from kore.contacts where contact_key = any($1)")
+            .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(key, first_seen_at, removed_at)| (key, Standing { first_seen_at, removed_at })).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::contact_key;
+
+    #[test]
+    fn keys_of_a_range_begin_and_end_with_its_moments() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).expect("a valid time");
+        let (from, to) = (at(1_774_261_123_000), at(1_774_261_124_000));
+        for (moment, is_inside) in [(from, true), (to - chrono::TimeDelta::milliseconds(1), true), (to, false)] {
+            let key = contact_key("support", "c-1", moment);
+            assert_eq!(first_key(from) <= key && key < first_key(to), is_inside, "{moment}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The business time zone: one for the whole warehouse. A program that counts days in another one writes
+//! nothing.
+
+use chrono_tz::Tz;
+use sqlx::PgConnection;
+
+use super::{Warehouse, WarehouseError};
+
+/// Until the end of the transaction, keeps the zone from being replaced. Errors when it is not that of
+/// this process.
+pub(super) async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<(), WarehouseError> {
+    // First the lock: the statement after it sees what its former holder committed.
+    sqlx::query("select pg_advisory_xact_lock_shared(hashtext('koresync time zone'))")
+        .execute(&mut *connection)
+        .await?;
+    let held: Option<String> =
+        sqlx::query_scalar("select time_zone from kore.settings").fetch_optional(connection).await?;
+    match held {
+        Some(held) if held != warehouse.time_zone.name() => {
+            Err(WarehouseError::TimeZone { held, configured: warehouse.time_zone.name().to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Records another zone, once nobody writes days of the old one any more.
+pub(super) async fn replace(connection: &mut PgConnection, zone: Tz) -> Result<(), WarehouseError> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('koresync time zone'))").execute(&mut *connection).await?;
+    sqlx::query(
+        "insert into kore.settings (time_zone) values ($1) on conflict (is_only_row) do update set time_zone = excluded.time_zone",
+    )
+    .bind(zone.name())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl Warehouse {
+    /// Records the business time zone on the first start, and refuses another one afterwards: the
+    /// days already written would be days of the old zone. Nor is a zone accepted into which not all
+    /// days have been moved.
+    pub async fn settle_time_zone(&self) -> Result<(), WarehouseError> {
+        let configured = self.time_zone.name();
+        sqlx::query("insert into kore.settings (time_zone) values ($1) on conflict do nothing")
+            .bind(configured)
+            .execute(&self.pool)
+            .await?;
+        let held: String = sqlx::query_scalar("select time_zone from kore.settings").fetch_one(&self.pool).await?;
+        if held != configured {
+            return Err(WarehouseError::TimeZone { held, configured: configured.to_owned() });
+        }
+        let moving: Option<String> = sqlx::query_scalar(
+            "select time_zone from koresync.rebuilds where state = 'running' and time_zone is not null limit 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        moving.map_or(Ok(()), |zone| Err(WarehouseError::TimeZoneMoving { zone }))
+    }
+}
