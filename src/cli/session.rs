@@ -14,7 +14,7 @@ use crate::api::{self, SecretSource, SettingError};
 use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSettings, ThresholdPlace};
 use crate::domain::clock::SharedClock;
 use crate::sync::paging::Habit;
-use crate::sync::{Options, Source};
+use crate::sync::{Options, Rule, Source};
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::streams::Registration;
@@ -163,6 +163,7 @@ pub fn engine_options(settings: &Settings) -> Options {
         settle: sync.settle,
         give_up: sync.give_up,
         lease: sync.lease,
+        recheck: Rule::new(&sync.recheck),
     }
 }
 

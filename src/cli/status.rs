@@ -13,7 +13,9 @@ use super::progress::coarse;
 use super::table::{Align, Table};
 use super::{Context, Exit, output, session};
 use crate::config::Settings;
+use crate::sync::recheck::cost;
 use crate::warehouse::backfills::Backfill;
+use crate::warehouse::rechecks::RecheckStatus;
 use crate::warehouse::status::{BudgetStatus, StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -46,6 +48,7 @@ struct Report {
     /// The open ones.
     backfills: Vec<BackfillReport>,
     budgets: Vec<BudgetStatus>,
+    rechecks: Vec<RecheckReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +60,18 @@ struct StreamReport {
     state: &'static str,
     /// In words; empty when nothing is behind.
     behind: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecheckReport {
+    #[serde(flatten)]
+    status: RecheckStatus,
+    /// The rungs of `sync.recheck` that are given up, seconds.
+    rungs_given_up: Vec<u64>,
+    /// What is due and why, in words.
+    why: String,
+    /// How long the round of all history takes within its part of the account's budget.
+    pass_seconds: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -126,7 +141,51 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
     let is_behind =
         streams.is_empty() || !never_run.is_empty() || streams.iter().any(|stream| !stream.behind.is_empty());
     let backfills = backfills.into_iter().map(BackfillReport::from).collect();
-    Ok(Report { at, is_behind, streams, never_run, windows, backfills, budgets: warehouse.budget_statuses().await? })
+    let statuses = warehouse.recheck_statuses(at).await?;
+    let rechecks = statuses
+        .iter()
+        .filter(|status| is_wanted(&status.stream))
+        .map(|status| recheck(status, &statuses, settings, at))
+        .collect();
+    let budgets = warehouse.budget_statuses().await?;
+    Ok(Report { at, is_behind, streams, never_run, windows, backfills, budgets, rechecks })
+}
+
+fn recheck(status: &RecheckStatus, all: &[RecheckStatus], settings: &Settings, at: DateTime<Utc>) -> RecheckReport {
+    let rungs = &settings.sync.recheck;
+    let carried = status.rungs_carried.and_then(|carried| usize::try_from(carried).ok()).unwrap_or(rungs.len());
+    let given_up = rungs.get(carried..).unwrap_or_default();
+    let rung = status.due_rung.and_then(|rung| rungs.get(usize::try_from(rung - 1).ok()?));
+    let mut why = Vec::new();
+    if status.due > 0 {
+        let rung = rung.map_or_else(String::new, |rung| format!(" of {} first", coarse(*rung)));
+        let since = status.due_since.map_or_else(String::new, |since| format!(", since {}", span(at - since)));
+        why.push(format!("{} windows have passed a rung{rung}{since}", status.due));
+    }
+    if status.counts_due > 0 {
+        why.push(format!("{} weekly counts", status.counts_due));
+    }
+    if status.counts_differed > 0 {
+        why.push(format!("{} counts differed", status.counts_differed));
+    }
+    if !given_up.is_empty() {
+        let rungs: Vec<String> = given_up.iter().map(|rung| coarse(*rung)).collect();
+        why.push(format!("the budget does not carry the rungs {}: {} windows wait", rungs.join(", "), status.given_up));
+    }
+    // The round takes the streams of an account in turn.
+    let stream = settings.streams.get(&status.stream);
+    let is_sibling = |name: &str| {
+        settings.streams.get(name).map(|other| &other.api.account_id) == stream.map(|stream| &stream.api.account_id)
+    };
+    let contacts: i64 = all.iter().filter(|other| is_sibling(&other.stream)).map(|other| other.settled_contacts).sum();
+    let (page, rate) = stream.map_or((100, 60), |stream| (stream.api.page_size, stream.api.requests_per_minute));
+    let pass = cost::pass(contacts.unsigned_abs(), u64::from(page), f64::from(rate));
+    RecheckReport {
+        status: status.clone(),
+        rungs_given_up: given_up.iter().map(Duration::as_secs).collect(),
+        why: why.join("; "),
+        pass_seconds: pass.num_seconds(),
+    }
 }
 
 fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: DateTime<Utc>) -> StreamReport {
@@ -198,6 +257,13 @@ fn render(report: &Report) -> String {
         text.push('\n');
         text.push_str(&super::backfill::table(&report.backfills).render());
     }
+    if !report.rechecks.is_empty() {
+        text.push('\n');
+        text.push_str(&rechecks_table(report).render());
+        for recheck in report.rechecks.iter().filter(|recheck| !recheck.why.is_empty()) {
+            let _ = writeln!(text, "{}: to be read again: {}", recheck.status.stream, recheck.why);
+        }
+    }
     if !report.budgets.is_empty() {
         let mut table = Table::new([
             ("account", Align::Left),
@@ -220,6 +286,35 @@ fn render(report: &Report) -> String {
         text.push_str(&table.render());
     }
     text
+}
+
+fn rechecks_table(report: &Report) -> Table {
+    let mut table = Table::new([
+        ("rechecks of", Align::Left),
+        ("due", Align::Right),
+        ("under way", Align::Right),
+        ("next", Align::Left),
+        ("all rungs climbed", Align::Right),
+        ("counted weekly", Align::Right),
+        ("whole pass", Align::Right),
+        ("requests today", Align::Right),
+        ("yesterday", Align::Right),
+    ]);
+    for recheck in &report.rechecks {
+        let status = &recheck.status;
+        table.row([
+            status.stream.clone(),
+            (status.due + status.counts_due).to_string(),
+            (status.open_rung + status.open_count + status.open_spare).to_string(),
+            status.next_at.map_or_else(String::new, time),
+            status.settled.to_string(),
+            status.counted.to_string(),
+            span(TimeDelta::seconds(recheck.pass_seconds)),
+            status.requests_today.to_string(),
+            status.requests_yesterday.to_string(),
+        ]);
+    }
+    table
 }
 
 fn streams_table(report: &Report) -> Table {

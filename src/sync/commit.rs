@@ -10,7 +10,7 @@ use super::reading::{Read, Record};
 use crate::domain::Window;
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::Drift;
-use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -25,6 +25,9 @@ pub struct Judgement {
     /// Why it is not proved, and when to read again.
     pub failure: Option<(String, TimeDelta)>,
     pub requests: u64,
+    /// When the work on the read began.
+    pub read_at: DateTime<Utc>,
+    pub includes_below_threshold: bool,
 }
 
 /// Writes a read. Nothing is left out because it lies outside the window: what came is kept.
@@ -50,15 +53,23 @@ pub async fn write(
     let learned = with_reach(learned, claim.window, &records);
     let in_window =
         records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
+    let ids: Vec<&str> = records.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
+    let presence = Presence {
+        ids: &ids,
+        read_at: judgement.read_at,
+        includes_below_threshold: judgement.includes_below_threshold,
+        filter_field: learned.filter_field,
+    };
     warehouse
         .commit_retrying(|| {
-            let (entry, records, learned) = (entry.clone(), &records, &learned);
+            let (entry, records, learned, presence) = (entry.clone(), &records, &learned, &presence);
             async move {
                 let mut commit = warehouse.open_commit(claim, entry).await?;
                 commit.outcomes.in_window = in_window as u64;
                 for batch in records.chunks(BATCH) {
                     write_batch(&mut commit, batch).await?;
                 }
+                commit.judge_presence(presence).await?;
                 commit.finish(learned).await
             }
         })

@@ -10,9 +10,11 @@ pub mod paging;
 mod planner;
 pub mod prove;
 pub mod reading;
+pub mod recheck;
 pub mod sizing;
 pub mod source;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};
+pub use recheck::Rule;
 pub use source::{Options, Source};

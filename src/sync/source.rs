@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::paging::Habit;
+use super::recheck::Rule;
 use crate::api::{BoxError, Budget, Client};
 use crate::warehouse::budget::AccountBudget;
 
@@ -25,6 +26,8 @@ pub struct Options {
     /// How long `once` goes on without any progress.
     pub give_up: Duration,
     pub lease: Duration,
+    /// When closed windows are read again.
+    pub recheck: Rule,
 }
 
 /// A stream and the way to its server.

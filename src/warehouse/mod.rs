@@ -7,12 +7,14 @@
 pub mod backfills;
 pub mod budget;
 pub mod connect;
+pub mod counts;
 pub mod drift;
 pub mod error;
 mod link;
 pub mod load;
 pub mod migrate;
 pub mod quarantine;
+pub mod rechecks;
 pub mod runs;
 pub mod status;
 pub mod streams;

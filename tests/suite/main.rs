@@ -8,6 +8,7 @@ mod kills;
 mod leases;
 mod mirror;
 mod private_postgres;
+mod rechecks;
 mod rereading;
 mod secrets;
 mod support;

@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod copy;
 pub mod dimensions;
+mod presence;
 pub mod tables;
 
 use std::collections::HashMap;
@@ -12,12 +13,14 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::error::Remedy;
+use super::rechecks::take_place;
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::Claim;
 use super::{Warehouse, WarehouseError};
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, contact_key};
 use dimensions::Keys;
+pub use presence::Presence;
 use tables::{CHILD_TABLES, Payload, Placement, Tables};
 
 /// Fast, and half of what the highest level saves.
@@ -98,6 +101,10 @@ pub struct Outcomes {
     pub unchanged: u64,
     pub quarantined: u64,
     pub erased: u64,
+    /// Held contacts that the read proved gone; not among the distinct records.
+    pub removed: u64,
+    /// Contacts that were gone and are back, among those unchanged.
+    pub returned: u64,
 }
 
 /// The one transaction that makes a window count.
@@ -108,6 +115,8 @@ pub struct WindowCommit {
     claim: Claim,
     keys: Keys,
     now: DateTime<Utc>,
+    /// When the work on the read began.
+    read_at: DateTime<Utc>,
     entry: ReadEntry,
     pub outcomes: Outcomes,
 }
@@ -138,6 +147,7 @@ impl Warehouse {
                 claim: claim.clone(),
                 keys: self.dimensions.keys(),
                 now,
+                read_at: now,
                 entry,
                 outcomes: Outcomes::default(),
             }),
@@ -378,7 +388,7 @@ impl WindowCommit {
     /// The ledger, what was learned, the watermark; then COMMIT. Only now are new keys remembered.
     pub async fn finish(mut self, learned: &Learned) -> Result<Outcomes, WarehouseError> {
         self.keys.update_attributes(&mut self.transaction).await?;
-        write_ledger(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
+        write_ledger(&mut self.transaction, &self.claim, &self.entry, self.outcomes, (self.read_at, self.now)).await?;
         keep_learned(&mut self.transaction, &self.claim.stream, learned, self.now).await?;
         // An answer came: whatever paused the stream is over.
         sqlx::query(
@@ -392,6 +402,8 @@ impl WindowCommit {
         .await?;
         if self.entry.proof.is_some() {
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
+            // The stream's row is locked from here on: reads that commit at once see each other.
+            take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
         }
         self.transaction.commit().await?;
         self.warehouse.dimensions.remember(self.keys);
@@ -475,7 +487,7 @@ async fn write_ledger(
     claim: &Claim,
     entry: &ReadEntry,
     outcomes: Outcomes,
-    now: DateTime<Utc>,
+    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<(), WarehouseError> {
     sqlx::query(
         "update koresync.windows set state = case when $2::text is null then 'unverified' else 'verified' end, \
@@ -484,7 +496,7 @@ async fn write_ledger(
            \"distinct\" = $8, repeated = $7 - $8, in_window = $9, inserted = $10, changed = $11, unchanged = $12, \
            quarantined = $13, erased = $14, requests = requests + $15, \
            attempts = attempts + case when $2::text is null then 1 else 0 end, last_error = $16, \
-           due_at = $3 + make_interval(secs => $17) \
+           due_at = $3 + make_interval(secs => $17), read_at = $18, removed = $19, returned = $20 \
          where id = $1",
     )
     .bind(claim.id)
@@ -504,6 +516,9 @@ async fn write_ledger(
     .bind(count(entry.requests))
     .bind(entry.failure.as_ref().map(|(why, _)| why.as_str()))
     .bind(entry.failure.as_ref().map_or(0.0, |(_, delay)| delay.as_seconds_f64()))
+    .bind(read_at)
+    .bind(count(outcomes.removed))
+    .bind(count(outcomes.returned))
     .execute(connection)
     .await?;
     Ok(())
