@@ -40,6 +40,19 @@ pub struct Closed {
     pub contacts: i64,
 }
 
+/// What there is to do for a stream, told cheaply.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Agenda {
+    pub stream: String,
+    /// Verified windows have no schedule yet.
+    pub has_unscheduled: bool,
+    pub is_rung_due: bool,
+    pub is_count_due: bool,
+    /// A settled window was not read since the moment asked for.
+    pub is_stale: bool,
+}
+
 /// What a stream asks of its account's budget, as the ledger shows it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Outlook {
@@ -117,6 +130,30 @@ impl Warehouse {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// What there is to do for these streams at `now`; settled windows are stale when read before `stale_before`.
+    pub async fn agenda(
+        &self,
+        streams: &[&str],
+        now: DateTime<Utc>,
+        stale_before: DateTime<Utc>,
+    ) -> Result<Vec<Agenda>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select s.stream, \
+               exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.rung is null) as has_unscheduled, \
+               exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' \
+                 and w.recheck_at <= $2 and w.rung <= coalesce(s.rungs_carried, w.rung)) as is_rung_due, \
+               exists (select from koresync.counted_ranges c where c.stream = s.stream and c.due_at <= $2) as is_count_due, \
+               exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.rung is not null \
+                 and w.recheck_at is null and w.read_at < $3) as is_stale \
+             from koresync.streams s where s.stream = any($1)",
+        )
+        .bind(streams)
+        .bind(now)
+        .bind(stale_before)
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     /// Verified windows without a schedule; at most a few thousand.

@@ -10,7 +10,7 @@ use super::{Fill, Proposal, Rule, round};
 use crate::domain::Window;
 use crate::sync::reading::planned_bounds;
 use crate::sync::source::{Options, Source};
-use crate::warehouse::rechecks::{Outlook, Schedule};
+use crate::warehouse::rechecks::{Agenda, Outlook, Schedule};
 use crate::warehouse::streams::StreamState;
 use crate::warehouse::windows::Errand;
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -62,8 +62,25 @@ impl Look<'_> {
         if self.rule().rungs().is_empty() {
             return Ok(0);
         }
-        for candidate in candidates {
+        let seconds = self.rule().seconds();
+        for state in candidates.iter().map(|candidate| &candidate.state) {
+            if state.recheck_rungs.as_ref() != Some(&seconds) {
+                self.warehouse.set_rungs(&state.stream, &seconds).await?;
+            }
+        }
+        // One question a look, so that a lane without work costs next to nothing.
+        let names: Vec<&str> = candidates.iter().map(Candidate::stream).collect();
+        let agenda = self.warehouse.agenda(&names, self.now, self.now - WEEK).await?;
+        let among = |wanted: &dyn Fn(&Agenda) -> bool| -> Vec<&Candidate> {
+            let is_wanted = |c: &&Candidate| agenda.iter().any(|item| item.stream == c.stream() && wanted(item));
+            candidates.iter().filter(is_wanted).collect()
+        };
+        for candidate in among(&|item| item.has_unscheduled) {
             self.keep_schedule(&candidate.state).await?;
+            // What has climbed its last rung is counted from now on.
+            if candidate.can_be_counted() {
+                self.warehouse.file_counts(candidate.stream(), WEEK, self.now).await?;
+            }
         }
         // Half of the workers stay free for what is more urgent.
         let most = (self.options.workers / 2).max(1);
@@ -72,22 +89,18 @@ impl Look<'_> {
         if room == 0 {
             return Ok(0);
         }
-        let mut planned = self.plan_rungs(candidates, room).await?;
+        let mut planned = self.plan_rungs(&among(&|item| item.is_rung_due), candidates, room).await?;
         if planned == 0 {
-            planned = self.plan_counts(candidates, room).await?;
+            planned = self.plan_counts(&among(&|item| item.is_count_due), room).await?;
         }
         if planned == 0 && open == 0 && !self.is_urgent {
-            planned = self.plan_round(candidates).await?;
+            planned = self.plan_round(&among(&|item| item.is_stale)).await?;
         }
         Ok(planned)
     }
 
     /// Sets the next rung of every window that was read since the last look.
     async fn keep_schedule(&self, state: &StreamState) -> Result<(), WarehouseError> {
-        let seconds = self.rule().seconds();
-        if state.recheck_rungs.as_ref() != Some(&seconds) {
-            self.warehouse.set_rungs(&state.stream, &seconds).await?;
-        }
         let unscheduled = self.warehouse.unscheduled(&state.stream).await?;
         let schedules: Vec<Schedule> = unscheduled
             .into_iter()
@@ -100,11 +113,16 @@ impl Look<'_> {
         self.warehouse.schedule(&state.stream, &schedules).await
     }
 
-    async fn plan_rungs(&self, candidates: &[Candidate], room: usize) -> Result<usize, WarehouseError> {
+    async fn plan_rungs(
+        &self,
+        due: &[&Candidate],
+        candidates: &[Candidate],
+        room: usize,
+    ) -> Result<usize, WarehouseError> {
         let mut proposals: Vec<(usize, Proposal)> = Vec::new();
         let rungs = i16::try_from(self.rule().rungs().len()).unwrap_or(i16::MAX);
         let mut outlooks: Option<Vec<Outlook>> = None;
-        for (place, candidate) in candidates.iter().enumerate() {
+        for (place, candidate) in due.iter().enumerate() {
             let known = candidate.state.rungs_carried.unwrap_or(rungs);
             let mut ripe = self.warehouse.ripe(candidate.stream(), self.now, known).await?;
             if ripe.is_empty() {
@@ -125,7 +143,7 @@ impl Look<'_> {
                 break;
             }
             let errand = Errand::rung(proposal.rung);
-            let stream = candidates[place].stream();
+            let stream = due[place].stream();
             planned += usize::from(self.warehouse.file_recheck(stream, proposal.window, errand).await?);
         }
         Ok(planned)
@@ -173,10 +191,9 @@ impl Look<'_> {
         Ok(carried)
     }
 
-    async fn plan_counts(&self, candidates: &[Candidate], room: usize) -> Result<usize, WarehouseError> {
+    async fn plan_counts(&self, candidates: &[&Candidate], room: usize) -> Result<usize, WarehouseError> {
         let mut planned = 0;
         for candidate in candidates.iter().filter(|candidate| candidate.can_be_counted()) {
-            self.warehouse.file_counts(candidate.stream(), WEEK, self.now).await?;
             while planned < room && self.warehouse.plan_count(candidate.stream(), WEEK, self.now).await? {
                 planned += 1;
             }
@@ -185,8 +202,11 @@ impl Look<'_> {
     }
 
     /// The next read of the round of all history, while its part of the budget lasts.
-    async fn plan_round(&self, candidates: &[Candidate]) -> Result<usize, WarehouseError> {
+    async fn plan_round(&self, candidates: &[&Candidate]) -> Result<usize, WarehouseError> {
         let accounts: BTreeSet<&str> = candidates.iter().map(|c| c.state.account_id.as_str()).collect();
+        if accounts.is_empty() {
+            return Ok(0);
+        }
         let outlooks = self.warehouse.outlooks(self.now).await?;
         let mut planned = 0;
         for account in accounts {
