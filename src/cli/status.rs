@@ -158,9 +158,9 @@ fn recheck(status: &RecheckStatus, all: &[RecheckStatus], settings: &Settings, a
     let rung = status.due_rung.and_then(|rung| rungs.get(usize::try_from(rung - 1).ok()?));
     let mut why = Vec::new();
     if status.due > 0 {
-        let rung = rung.map_or_else(String::new, |rung| format!(" of {} first", coarse(*rung)));
+        let rung = rung.map_or_else(String::new, |rung| format!(", of the {} rung first", coarse(*rung)));
         let since = status.due_since.map_or_else(String::new, |since| format!(", since {}", span(at - since)));
-        why.push(format!("{} windows have passed a rung{rung}{since}", status.due));
+        why.push(format!("{} windows are due{rung}{since}", status.due));
     }
     if status.counts_due > 0 {
         why.push(format!("{} weekly counts", status.counts_due));
@@ -391,6 +391,40 @@ mod tests {
             quarantined: 0,
             unknown_fields: 0,
         }
+    }
+
+    #[test]
+    fn what_is_read_again_and_what_is_given_up_is_told_with_its_reason() {
+        let settings =
+            Loader::default().load_text("t", "[sync]\nrecheck = [\"1h\", \"1d\", \"7d\"]\n").expect("settings");
+        let status = RecheckStatus {
+            stream: "support".into(),
+            rungs_carried: Some(1),
+            due: 3,
+            due_rung: Some(1),
+            due_since: Some(at(-60)),
+            given_up: 5,
+            next_at: None,
+            open_rung: 0,
+            open_count: 0,
+            open_spare: 0,
+            settled: 0,
+            settled_contacts: 10_950_000,
+            settled_read_at: None,
+            counted: 0,
+            counts_due: 2,
+            counts_differed: 0,
+            requests_today: 0,
+            requests_yesterday: 0,
+        };
+        let told = recheck(&status, std::slice::from_ref(&status), &settings, at(0));
+        assert_eq!(told.rungs_given_up, [86_400, 7 * 86_400]);
+        assert_eq!(
+            told.why,
+            "3 windows are due, of the 1h 0m rung first, since 1m 0s; 2 weekly counts; \
+             the budget does not carry the rungs 1d 0h, 7d 0h: 5 windows wait"
+        );
+        assert_eq!(told.pass_seconds / 86_400, 12);
     }
 
     #[test]

@@ -320,6 +320,25 @@ async fn a_weekly_count_that_differs_is_halved_down_to_the_read_that_mends_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rechecks_wait_until_the_accounts_backfills_are_done() {
+    let (mirror, clock) = standing(population(), Settings { page_size: 10, ..Settings::default() }).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    clock.pass(TimeDelta::hours(2));
+    let range = Window::new(end() - mirror.settings.history, end() - TimeDelta::days(5)).expect("a range");
+    let span = Some(TimeDelta::hours(12));
+    let id = mirror.warehouse().file_backfill(STREAM, range, span).await.expect("a backfill");
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let filled = mirror.number("select max(id) from koresync.windows where lane = 'backfill'").await;
+    let again = mirror.number("select min(id) from koresync.windows where lane = 'recheck'").await;
+    assert!(again > filled, "a recheck was planned beside backfill {id}");
+    // The backfill was a read of its range: the rung is answered there.
+    let twice = mirror
+        .number("select count(*) from koresync.windows where lane = 'recheck' and from_at < '2026-03-25T00:00:00Z'")
+        .await;
+    assert_eq!(twice, 0, "what the backfill had just read was read again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_month_of_the_daemon_spends_on_rechecks_what_the_rule_says() {
     const DAYS: i64 = 30;
     let rungs = [Duration::from_hours(48), Duration::from_hours(8 * 24)];
