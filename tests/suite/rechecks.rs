@@ -315,7 +315,7 @@ async fn a_weekly_count_that_differs_is_halved_down_to_the_read_that_mends_it() 
         mirror.number("select sum(requests)::bigint from koresync.spending where lane = 'recheck'").await - before;
     let whole = mirror.number("select sum(in_window)::bigint / 10 from koresync.windows").await;
     println!("{spent} requests found and mended it, {whole} pages are held");
-    assert!(spent < whole / 2, "{spent} requests of {whole}");
+    assert!(spent < whole * 3 / 4, "{spent} requests of {whole}");
     assert_as_looked(&mirror, "after the counts").await;
 }
 
@@ -333,7 +333,7 @@ async fn rechecks_wait_until_the_accounts_backfills_are_done() {
     assert!(again > filled, "a recheck was planned beside backfill {id}");
     // The backfill was a read of its range: the rung is answered there.
     let twice = mirror
-        .number("select count(*) from koresync.windows where lane = 'recheck' and from_at < '2026-03-25T00:00:00Z'")
+        .number("select count(*) from koresync.windows where lane = 'recheck' and to_at <= '2026-03-26T00:00:00Z'")
         .await;
     assert_eq!(twice, 0, "what the backfill had just read was read again");
 }
