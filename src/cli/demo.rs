@@ -314,7 +314,7 @@ impl Ledger {
 
 async fn ledger(warehouse: &Warehouse) -> Result<Ledger, sqlx::Error> {
     let (contacts, windows, verified_seconds): (i64, i64, f64) = sqlx::query_as(
-        "select coalesce(sum(inserted), 0)::bigint, count(*), \
+        "select coalesce(sum(inserted + inserted_before), 0)::bigint, count(*), \
            coalesce(sum(extract(epoch from to_at - from_at)), 0)::float8 \
          from koresync.windows where stream = $1 and state = 'verified'",
     )

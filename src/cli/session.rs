@@ -15,7 +15,7 @@ use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSe
 use crate::domain::clock::SharedClock;
 use crate::domain::window::floor_to_second;
 use crate::sync::paging::Habit;
-use crate::sync::{Options, Retention, Source};
+use crate::sync::{Options, Retention, Rule, Source};
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::streams::Registration;
@@ -171,6 +171,7 @@ pub fn engine_options(settings: &Settings) -> Options {
         give_up: sync.give_up,
         lease: sync.lease,
         retention: retention(settings),
+        recheck: Rule::new(&sync.recheck),
     }
 }
 

@@ -13,9 +13,11 @@ use super::progress::coarse;
 use super::table::{Align, Table};
 use super::{Context, Exit, output, session};
 use crate::config::Settings;
+use crate::sync::recheck::cost;
 use crate::warehouse::backfills::Backfill;
 use crate::warehouse::drift::NewField;
 use crate::warehouse::quarantine::ReasonCount;
+use crate::warehouse::rechecks::RecheckStatus;
 use crate::warehouse::status::{BudgetStatus, StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -58,6 +60,7 @@ struct Report {
     new_fields: Vec<NewField>,
     /// How many there are in all.
     new_fields_count: i64,
+    rechecks: Vec<RecheckReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +72,18 @@ struct StreamReport {
     state: &'static str,
     /// In words; empty when nothing is behind.
     behind: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RecheckReport {
+    #[serde(flatten)]
+    status: RecheckStatus,
+    /// The rungs of `sync.recheck` that are given up, seconds.
+    rungs_given_up: Vec<u64>,
+    /// What is due and why, in words.
+    why: String,
+    /// How long the round of all history takes within its part of the account's budget.
+    pass_seconds: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +153,12 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
     let is_behind =
         streams.is_empty() || !never_run.is_empty() || streams.iter().any(|stream| !stream.behind.is_empty());
     let backfills = backfills.into_iter().map(BackfillReport::from).collect();
+    let statuses = warehouse.recheck_statuses(at).await?;
+    let rechecks = statuses
+        .iter()
+        .filter(|status| is_wanted(&status.stream))
+        .map(|status| recheck(status, &statuses, settings, at))
+        .collect();
     let mut quarantine = warehouse.quarantine_counts().await?;
     quarantine.retain(|count| is_wanted(&count.stream));
     let new_fields = warehouse.new_fields(only, at - NEW_FOR, NEW_FIELDS).await?;
@@ -152,7 +173,45 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
         quarantine,
         new_fields_count: new_fields.first().map_or(0, |field| field.of),
         new_fields,
+        rechecks,
     })
+}
+
+fn recheck(status: &RecheckStatus, all: &[RecheckStatus], settings: &Settings, at: DateTime<Utc>) -> RecheckReport {
+    let rungs = &settings.sync.recheck;
+    let carried = status.rungs_carried.and_then(|carried| usize::try_from(carried).ok()).unwrap_or(rungs.len());
+    let given_up = rungs.get(carried..).unwrap_or_default();
+    let rung = status.due_rung.and_then(|rung| rungs.get(usize::try_from(rung - 1).ok()?));
+    let mut why = Vec::new();
+    if status.due > 0 {
+        let rung = rung.map_or_else(String::new, |rung| format!(", of the {} rung first", coarse(*rung)));
+        let since = status.due_since.map_or_else(String::new, |since| format!(", since {}", span(at - since)));
+        why.push(format!("{} windows are due{rung}{since}", status.due));
+    }
+    if status.counts_due > 0 {
+        why.push(format!("{} weekly counts", status.counts_due));
+    }
+    if status.counts_differed > 0 {
+        why.push(format!("{} counts differed", status.counts_differed));
+    }
+    if !given_up.is_empty() {
+        let rungs: Vec<String> = given_up.iter().map(|rung| coarse(*rung)).collect();
+        why.push(format!("the budget does not carry the rungs {}: {} windows wait", rungs.join(", "), status.given_up));
+    }
+    // The round takes the streams of an account in turn.
+    let stream = settings.streams.get(&status.stream);
+    let is_sibling = |name: &str| {
+        settings.streams.get(name).map(|other| &other.api.account_id) == stream.map(|stream| &stream.api.account_id)
+    };
+    let contacts: i64 = all.iter().filter(|other| is_sibling(&other.stream)).map(|other| other.settled_contacts).sum();
+    let (page, rate) = stream.map_or((100, 60), |stream| (stream.api.page_size, stream.api.requests_per_minute));
+    let pass = cost::pass(contacts.unsigned_abs(), u64::from(page), f64::from(rate));
+    RecheckReport {
+        status: status.clone(),
+        rungs_given_up: given_up.iter().map(Duration::as_secs).collect(),
+        why: why.join("; "),
+        pass_seconds: pass.num_seconds(),
+    }
 }
 
 fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: DateTime<Utc>) -> StreamReport {
@@ -223,6 +282,13 @@ fn render(report: &Report) -> String {
     if !report.backfills.is_empty() {
         text.push('\n');
         text.push_str(&super::backfill::table(&report.backfills).render());
+    }
+    if !report.rechecks.is_empty() {
+        text.push('\n');
+        text.push_str(&rechecks_table(report).render());
+        for recheck in report.rechecks.iter().filter(|recheck| !recheck.why.is_empty()) {
+            let _ = writeln!(text, "{}: to be read again: {}", recheck.status.stream, recheck.why);
+        }
     }
     if !report.budgets.is_empty() {
         let mut table = Table::new([
@@ -303,6 +369,35 @@ fn shortened(path: &str) -> String {
     path.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
+fn rechecks_table(report: &Report) -> Table {
+    let mut table = Table::new([
+        ("rechecks of", Align::Left),
+        ("due", Align::Right),
+        ("under way", Align::Right),
+        ("next", Align::Left),
+        ("all rungs climbed", Align::Right),
+        ("counted weekly", Align::Right),
+        ("whole pass", Align::Right),
+        ("requests today", Align::Right),
+        ("yesterday", Align::Right),
+    ]);
+    for recheck in &report.rechecks {
+        let status = &recheck.status;
+        table.row([
+            status.stream.clone(),
+            (status.due + status.counts_due).to_string(),
+            (status.open_rung + status.open_count + status.open_spare).to_string(),
+            status.next_at.map_or_else(String::new, time),
+            status.settled.to_string(),
+            status.counted.to_string(),
+            span(TimeDelta::seconds(recheck.pass_seconds)),
+            status.requests_today.to_string(),
+            status.requests_yesterday.to_string(),
+        ]);
+    }
+    table
+}
+
 fn streams_table(report: &Report) -> Table {
     let mut table = Table::new([
         ("stream", Align::Left),
@@ -377,6 +472,40 @@ mod tests {
             quarantined: 0,
             unknown_fields: 0,
         }
+    }
+
+    #[test]
+    fn what_is_read_again_and_what_is_given_up_is_told_with_its_reason() {
+        let settings =
+            Loader::default().load_text("t", "[sync]\nrecheck = [\"1h\", \"1d\", \"7d\"]\n").expect("settings");
+        let status = RecheckStatus {
+            stream: "support".into(),
+            rungs_carried: Some(1),
+            due: 3,
+            due_rung: Some(1),
+            due_since: Some(at(-60)),
+            given_up: 5,
+            next_at: None,
+            open_rung: 0,
+            open_count: 0,
+            open_spare: 0,
+            settled: 0,
+            settled_contacts: 10_950_000,
+            settled_read_at: None,
+            counted: 0,
+            counts_due: 2,
+            counts_differed: 0,
+            requests_today: 0,
+            requests_yesterday: 0,
+        };
+        let told = recheck(&status, std::slice::from_ref(&status), &settings, at(0));
+        assert_eq!(told.rungs_given_up, [86_400, 7 * 86_400]);
+        assert_eq!(
+            told.why,
+            "3 windows are due, of the 1h 0m rung first, since 1m 0s; 2 weekly counts; \
+             the budget does not carry the rungs 1d 0h, 7d 0h: 5 windows wait"
+        );
+        assert_eq!(told.pass_seconds / 86_400, 12);
     }
 
     #[test]

@@ -10,8 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::server::{Readiness, notify};
-use crate::telemetry::metrics::{COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, WATERMARK, WINDOWS};
+use crate::telemetry::metrics::{
+    COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP, WATERMARK,
+    WINDOWS,
+};
 use crate::warehouse::quarantine::ReasonCount;
+use crate::warehouse::rechecks::RecheckStatus;
 use crate::warehouse::status::{StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -24,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type DatabaseCheck = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Stream, lane and state of a gauge.
 type Labels = (String, String, String);
-type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>, Vec<ReasonCount>), WarehouseError>;
+type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>, Vec<ReasonCount>, Vec<RecheckStatus>), WarehouseError>;
 
 pub struct Upkeep {
     warehouse: Warehouse,
@@ -86,13 +90,14 @@ impl Upkeep {
             }
         };
         match seen {
-            Ok((streams, windows, quarantine)) => {
+            Ok((streams, windows, quarantine, rechecks)) => {
                 match (self.database_check)() {
                     Ok(()) => self.readiness.pass("database"),
                     Err(why) => self.readiness.fail("database", why),
                 }
                 self.set_gauges(&streams, windows);
                 self.set_quarantine(quarantine);
+                self.set_rechecks(&rechecks);
                 self.set_streams(&streams);
             }
             Err(why) => {
@@ -139,6 +144,20 @@ impl Upkeep {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+    fn set_rechecks(&self, rechecks: &[RecheckStatus]) {
+        let now = self.warehouse.clock().now();
+        let rungs = self.settings.sync.recheck.len();
+        for status in rechecks {
+            let stream = status.stream.clone();
+            metrics::gauge!(RECHECKS_DUE, "stream" => stream.clone()).set(status.due as f64);
+            let overdue = status.due_since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0));
+            metrics::gauge!(RECHECK_OVERDUE, "stream" => stream.clone()).set(overdue);
+            let carried = status.rungs_carried.and_then(|carried| usize::try_from(carried).ok()).unwrap_or(rungs);
+            metrics::gauge!(RUNGS_GIVEN_UP, "stream" => stream).set(rungs.saturating_sub(carried) as f64);
+        }
+    }
+
     fn set_streams(&self, streams: &[StreamStatus]) {
         let refused: Vec<String> = streams
             .iter()
@@ -158,7 +177,13 @@ impl Upkeep {
 }
 
 async fn look(warehouse: Warehouse) -> Seen {
-    Ok((warehouse.stream_statuses().await?, warehouse.window_counts().await?, warehouse.quarantine_counts().await?))
+    let now = warehouse.now().await?;
+    Ok((
+        warehouse.stream_statuses().await?,
+        warehouse.window_counts().await?,
+        warehouse.quarantine_counts().await?,
+        warehouse.recheck_statuses(now).await?,
+    ))
 }
 
 fn set_windows((stream, lane, state): Labels, windows: f64) {

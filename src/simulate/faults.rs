@@ -46,6 +46,9 @@ pub enum Fault {
     Shuffled,
     /// A contact of the range is listed only after its first page was read, before all others.
     InsertWhilePaging,
+    /// After the first page of a range was read its first contact goes and one more appears at its end: the total stays.
+    /// The next look finds both.
+    SwapWhilePaging,
     /// Listed hours or days after it ended.
     Late,
     /// First listed without an evaluation.

@@ -130,6 +130,17 @@ impl Running {
         self.simulator.expect(stream_id, name, from, to, at, includes_below_threshold)
     }
 
+    /// What a mirror holds of a stream under `name` that looked at each contact at the moment that `look` tells by its start,
+    /// contacts below the threshold too; one without such a moment was never looked at.
+    pub fn expect_as_looked(
+        &self,
+        stream_id: &str,
+        name: &str,
+        look: &dyn Fn(DateTime<Utc>) -> Option<DateTime<Utc>>,
+    ) -> Expectation {
+        self.simulator.expect_as_looked(stream_id, name, look)
+    }
+
     /// Stops answering; bounded, whatever is still open.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();

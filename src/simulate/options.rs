@@ -191,7 +191,7 @@ pub struct Options {
     pub no_gzip: bool,
     /// A fault and its probability; may be repeated. Of requests: `rate_limited` (also with `_429`, `_403`,
     /// `_400`, `_200`, `_503`), `http_500`, `http_503`, `reset`, `stall`, `truncated`, `html_200`, `duplicated`,
-    /// `slid`, `shuffled`, `insert_while_paging`. Of records: `late`, `scored_later`, `changed`, `vanished`,
+    /// `slid`, `shuffled`, `insert_while_paging`, `swap_while_paging`. Of records: `late`, `scored_later`, `changed`, `vanished`,
     /// `drifted`, `malformed`, `repeated_ids`
     #[arg(long = "fault", value_name = "NAME=PROBABILITY")]
     pub faults: Vec<FaultRate>,

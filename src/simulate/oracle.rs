@@ -75,18 +75,30 @@ pub struct Question {
 }
 
 pub fn expect(vendor: &Vendor, shares: &Shares, question: &Question) -> Expectation {
+    expect_as_looked(vendor, shares, question, &|_| Some(question.at))
+}
+
+/// What a mirror holds that looked at each contact at the moment that `look` tells by the contact's start; without one it
+/// never did. `question.at` is of no account.
+pub fn expect_as_looked(
+    vendor: &Vendor,
+    shares: &Shares,
+    question: &Question,
+    look: &dyn Fn(i64) -> Option<i64>,
+) -> Expectation {
     let mut sums = Sums { stream: question.stream.clone(), ..Sums::default() };
     let (mut quarantined, mut listed) = (0, 0);
     for index in vendor.indices(question.from, question.to) {
         let life = vendor.life(index, shares);
-        if !life.is_listed(question.at) || (life.is_below_threshold && !question.includes_below_threshold) {
+        let Some(at) = look(life.start) else { continue };
+        if !life.is_listed(at) || (life.is_below_threshold && !question.includes_below_threshold) {
             continue;
         }
         listed += 1 + u64::from(life.is_repeated);
         if life.malformation.is_some_and(super::lifecycle::Malformation::is_hopeless) {
             quarantined += 1;
         } else {
-            sums.contact(&vendor.contact(index, &life, question.at, false));
+            sums.contact(&vendor.contact(index, &life, at, false));
         }
     }
     Expectation { stream: question.stream.clone(), tables: sums.finish(), quarantined, listed }

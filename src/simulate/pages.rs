@@ -25,8 +25,8 @@ pub struct PageOf {
     pub filter: Filter,
     pub total_counts: TotalCounts,
     pub now: i64,
-    /// The first of the range is not there yet.
-    pub hides_first: bool,
+    /// The place of an element that is not there at this moment.
+    pub hidden: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -42,10 +42,10 @@ impl PageOf {
     pub fn find(&self, vendor: &Vendor, shares: &Shares) -> Page {
         let mut page = Page { rows: Vec::new(), total: 0, rows_in_all: 0 };
         let mut excluded = 0;
-        let mut hidden = u64::from(self.hides_first);
+        let mut seen = 0;
         let mut place = |listed: Listed| {
-            if hidden > 0 {
-                hidden -= 1;
+            seen += 1;
+            if self.hidden == Some(seen - 1) {
                 return;
             }
             if (self.skipped..self.skipped.saturating_add(self.length)).contains(&page.rows_in_all) {

@@ -117,6 +117,20 @@ impl Simulator {
         oracle::expect(&self.vendor(stream_id), &self.faults().shares(), &question)
     }
 
+    /// What a mirror holds of the stream that looked at each contact at the moment that `look` tells by its start.
+    pub fn expect_as_looked(
+        &self,
+        stream_id: &str,
+        name: &str,
+        look: &dyn Fn(DateTime<Utc>) -> Option<DateTime<Utc>>,
+    ) -> Expectation {
+        let at = self.clock.now().timestamp_millis();
+        let question = Question { stream: name.to_owned(), from: 0, to: at, at, includes_below_threshold: true };
+        oracle::expect_as_looked(&self.vendor(stream_id), &self.faults().shares(), &question, &|start| {
+            Some(look(DateTime::from_timestamp_millis(start)?)?.timestamp_millis())
+        })
+    }
+
     fn vendor(&self, stream_id: &str) -> Arc<Vendor> {
         let mut vendors = held(&self.vendors);
         if let Some(vendor) = vendors.get(stream_id) {
@@ -252,6 +266,7 @@ async fn answer(
     let faults = PageFaults {
         slides: strikes(Fault::Slid),
         hides: strikes(Fault::InsertWhilePaging),
+        swaps: strikes(Fault::SwapWhilePaging),
         duplicates: strikes(Fault::Duplicated),
         shuffles: strikes(Fault::Shuffled),
         chance,
@@ -308,6 +323,7 @@ fn fault_instead(options: &Options, now: DateTime<Utc>, strikes: &dyn Fn(Fault) 
 struct PageFaults {
     slides: bool,
     hides: bool,
+    swaps: bool,
     duplicates: bool,
     shuffles: bool,
     chance: u64,
@@ -328,17 +344,23 @@ impl Simulator {
             filter: self.options.filter,
             total_counts: self.options.total_counts,
             now,
-            hides_first: faults.hides && skipped == 0,
+            hidden: None,
         };
         let mut page = wanted.find(&vendor, &shares);
-        if wanted.hides_first && page.rows_in_all <= length {
-            // There is no paging, so nothing can appear while it goes on.
-            page = PageOf { hides_first: false, ..wanted }.find(&vendor, &shares);
+        // Where there is no paging, nothing can come or go while it goes on.
+        let hidden = match (page.rows_in_all > length + 1, skipped == 0) {
+            (true, true) if faults.hides => Some(0),
+            (true, true) if faults.swaps => Some(page.rows_in_all - 1),
+            (true, false) if faults.swaps => Some(0),
+            _ => None,
+        };
+        if hidden.is_some() {
+            page = PageOf { hidden, ..wanted }.find(&vendor, &shares);
         }
         let mut rows: Vec<String> = page.rows.iter().map(|row| row.record(&vendor, now)).collect();
         let mut dice = Dice::new(faults.chance, &[0x9a6e]);
         if faults.slides && skipped > 0 && !rows.is_empty() {
-            let before = PageOf { skipped: skipped - 1, length: 1, hides_first: false, ..wanted };
+            let before = PageOf { skipped: skipped - 1, length: 1, ..wanted };
             if let Some(row) = before.find(&vendor, &shares).rows.first() {
                 rows[0] = row.record(&vendor, now);
             }

@@ -12,7 +12,7 @@ use crate::domain::payload::Texts;
 use crate::domain::{ContentHash, Payload, Window};
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::{Drift, Example};
-use crate::warehouse::load::{Held, Incoming, Outcomes, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::quarantine::ReadWell;
 use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
@@ -29,6 +29,9 @@ pub struct Judgement {
     /// Why it is not proved, and when to read again.
     pub failure: Option<(String, TimeDelta)>,
     pub requests: u64,
+    /// When the work on the read began.
+    pub read_at: DateTime<Utc>,
+    pub includes_below_threshold: bool,
 }
 
 /// Writes a read. Nothing is left out because it lies outside the window: what came is kept.
@@ -54,10 +57,17 @@ pub async fn write(
     let learned = with_reach(learned, claim.window, &records);
     let in_window =
         records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
+    let ids: Vec<&str> = records.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
+    let presence = Presence {
+        ids: &ids,
+        read_at: judgement.read_at,
+        includes_below_threshold: judgement.includes_below_threshold,
+        filter_field: learned.filter_field,
+    };
     let (unchanged, packed) = known_and_packed(&records);
     warehouse
         .commit_retrying(|| {
-            let (entry, learned) = (entry.clone(), &learned);
+            let (entry, learned, presence) = (entry.clone(), &learned, &presence);
             let (records, unchanged, packed) = (&records, &unchanged, &packed);
             async move {
                 let mut commit = warehouse.open_commit(claim, entry).await?;
@@ -68,6 +78,7 @@ pub async fn write(
                 }
                 let seen: Vec<ReadWell<'_>> = records.iter().map(|record| read_well(record)).collect();
                 commit.clear_quarantine(&seen).await?;
+                commit.judge_presence(presence).await?;
                 commit.finish(learned).await
             }
         })

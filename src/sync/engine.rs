@@ -26,7 +26,8 @@ use crate::warehouse::{Warehouse, WarehouseError};
 pub enum Mode {
     /// Until stopped, or until every stream is refused.
     Forever,
-    /// Until every stream is verified up to the settled present of the start, open backfills included.
+    /// Until every stream is verified up to the settled present of the start, open backfills included, and the
+    /// rechecks that were due then are done.
     Once,
     /// Until this backfill is read.
     Backfill(i64),
@@ -243,6 +244,10 @@ impl Engine {
 
     async fn plan_and_look(&self, scope: &Scope, until: Until) -> Result<Look, WarehouseError> {
         let Bench { warehouse, options, sources, .. } = &self.bench;
+        let silent = warehouse.end_silent_copies().await?;
+        if silent > 0 {
+            tracing::warn!(silent, "Ended transactions of workers that lost their leases in the middle of a COPY.");
+        }
         let planned = planner::plan(warehouse, options, sources, scope, until).await?;
         if planned > 0 {
             self.board.changed.notify_waiters();
@@ -260,6 +265,13 @@ impl Engine {
         let backfills = warehouse.open_backfills().await?;
         let open = warehouse.open_windows().await?;
         let open = |stream: &str| open.iter().find(|o| o.stream == stream);
+        let due = match until {
+            Until::Moment(settled) if !options.recheck.rungs().is_empty() => {
+                let first = options.recheck.rungs().first().copied().unwrap_or_default();
+                warehouse.rechecks_due(planner::due_by(options, settled), first).await?
+            }
+            _ => Vec::new(),
+        };
         let verified_at = states.iter().filter_map(|state| state.last_success_at).max();
         Ok(Look {
             streams: states
@@ -269,6 +281,7 @@ impl Engine {
                     has_open_backfill: backfills.iter().any(|b| b.stream == state.stream && b.state == "running"),
                     unverified: open(&state.stream).map_or(0, |o| o.unverified),
                     unread: open(&state.stream).map_or(0, |o| o.unread),
+                    rechecks_due: due.iter().find(|(stream, _)| *stream == state.stream).map_or(0, |(_, due)| *due),
                     is_refused: state.paused_at.is_some(),
                     reason: state.paused_reason,
                     watermark: state.watermark,
@@ -374,13 +387,19 @@ struct StreamLook {
     unverified: i64,
     /// Windows planned or in hand.
     unread: i64,
+    /// Rechecks that are due and not planned yet.
+    rechecks_due: i64,
     is_refused: bool,
     reason: Option<String>,
 }
 
 impl StreamLook {
     fn is_done(&self, moment: DateTime<Utc>) -> bool {
-        self.watermark >= moment && !self.has_open_backfill && self.unread == 0 && self.unverified == 0
+        self.watermark >= moment
+            && !self.has_open_backfill
+            && self.unread == 0
+            && self.unverified == 0
+            && self.rechecks_due == 0
     }
 
     fn is_only_unverified(&self) -> bool {
@@ -418,7 +437,7 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
 /// Notes what became of a window; a pause when the next one would probably fare no better.
 fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
     match done {
-        Done::Verified | Done::Split => {
+        Done::Verified | Done::Split | Done::Counted => {
             board.trouble(stream, None);
             board.advance();
             None

@@ -11,6 +11,7 @@ mod planner;
 pub mod prove;
 pub mod reading;
 pub mod rebuild;
+pub mod recheck;
 pub mod requeue;
 pub mod sizing;
 pub mod source;
@@ -18,4 +19,5 @@ pub mod verify;
 mod worker;
 
 pub use engine::{Engine, Mode, Outcome};
+pub use recheck::Rule;
 pub use source::{Options, Retention, Source};

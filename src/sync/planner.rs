@@ -1,8 +1,11 @@
 //! What is to be read next. Takes no input but the database and the clock; planning twice is harmless.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::reading::planned_bounds;
+use super::recheck::lane::{Candidate, Look};
 use super::sizing::next_span;
 use super::source::{Options, Source};
 use crate::domain::window::floor_to_second;
@@ -22,11 +25,12 @@ pub(super) enum Until {
     Moment(DateTime<Utc>),
 }
 
-/// Plans live windows up to the settled present and keeps the open backfills ahead of the workers.
+/// Plans live windows up to the settled present, keeps the open backfills ahead of the workers, and gives what both
+/// leave of an account's budget to rechecks.
 pub(super) async fn plan(
     warehouse: &Warehouse,
     options: &Options,
-    sources: &[std::sync::Arc<Source>],
+    sources: &[Arc<Source>],
     scope: &Scope,
     until: Until,
 ) -> Result<usize, WarehouseError> {
@@ -59,7 +63,47 @@ pub(super) async fn plan(
             planned += warehouse.plan_backfill(backfill.id, span, ahead(options, &state)).await?;
         }
     }
+    if scope.backfill_id.is_none() {
+        planned += plan_rechecks(warehouse, options, sources, (&scope.streams, &behind), until, now).await?;
+    }
     Ok(planned)
+}
+
+/// Rechecks take what is left: nothing while a stream of the same account is behind or has a backfill under way. One
+/// that is refused spends nothing and holds up nobody.
+async fn plan_rechecks(
+    warehouse: &Warehouse,
+    options: &Options,
+    sources: &[Arc<Source>],
+    (streams, behind): (&[String], &[String]),
+    until: Until,
+    now: DateTime<Utc>,
+) -> Result<usize, WarehouseError> {
+    let backfills = warehouse.open_backfills().await?;
+    let is_busy = |state: &StreamState| {
+        let is_filled = backfills.iter().any(|b| b.stream == state.stream && b.state == "running");
+        state.paused_at.is_none() && (is_filled || behind.contains(&state.stream))
+    };
+    let states = warehouse.stream_states().await?;
+    let busy: Vec<&str> = states.iter().filter(|s| is_busy(s)).map(|s| s.account_id.as_str()).collect();
+    let candidates: Vec<Candidate> = sources
+        .iter()
+        .filter_map(|source| {
+            let state = states.iter().find(|state| state.stream == source.stream)?.clone();
+            let is_open = state.paused_at.is_none() && !busy.contains(&state.account_id.as_str());
+            is_open.then(|| Candidate { source: Arc::clone(source), state })
+        })
+        .collect();
+    let (now, is_urgent) = match until {
+        Until::Settled => (now, false),
+        Until::Moment(settled) => (due_by(options, settled), true),
+    };
+    Look { warehouse, options, now, is_urgent }.plan(streams, &candidates).await
+}
+
+/// Up to when rechecks are due for work that is to end when all up to `settled` is read.
+pub(super) fn due_by(options: &Options, settled: DateTime<Utc>) -> DateTime<Utc> {
+    settled + TimeDelta::from_std(options.settle).unwrap_or_default()
 }
 
 fn ahead(options: &Options, state: &StreamState) -> usize {

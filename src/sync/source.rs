@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 
 use super::paging::Habit;
+use super::recheck::Rule;
 use crate::api::{BoxError, Budget, Client};
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::retention::Cutoffs;
@@ -27,6 +28,8 @@ pub struct Options {
     /// How long `once` goes on without any progress.
     pub give_up: Duration,
     pub lease: Duration,
+    /// When closed windows are read again.
+    pub recheck: Rule,
     /// Ages beyond which the daemon lets payloads and contacts go when it has nothing to read.
     pub retention: Retention,
 }

@@ -10,12 +10,13 @@ use super::commit::{self, Judgement};
 use super::heartbeat::Heartbeat;
 use super::planner::learn_size;
 use super::reading::{Read, ReadError, Verdict, WindowReader};
+use super::recheck::count::{CountError, count};
 use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
 use crate::domain::Window;
 use crate::warehouse::load::{Outcomes, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
-use crate::warehouse::windows::Claim;
+use crate::warehouse::windows::{Claim, Lane, Reason};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// A refused stream is tried again after so long, or when its secret changes.
@@ -30,6 +31,8 @@ pub(super) enum Done {
     Verified,
     Unverified,
     Split,
+    /// Counted, and compared with what is held.
+    Counted,
     /// The API did not answer, or refused.
     Api(ApiError),
     Warehouse(WarehouseError),
@@ -43,25 +46,56 @@ pub(super) async fn work(bench: &Bench, source: &Source, claim: Claim) -> Done {
         "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id
     );
     let began = warehouse.clock().now();
-    let done = Box::pin(read_and_write(bench, source, &claim)).instrument(span).await;
+    let metered = Metered::new(&source.budget);
+    let done = Box::pin(read_and_write(bench, source, &claim, &metered)).instrument(span).await;
+    note_spending(warehouse, &claim, metered.requests()).await;
     let took = (warehouse.clock().now() - began).as_seconds_f64();
     metrics::histogram!("koresync_window_duration_seconds", "stream" => claim.stream.clone(), "lane" => claim.lane.as_str())
         .record(took);
     done
 }
 
-async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
+/// What a lane spends is told to operators; no work fails for it.
+async fn note_spending(warehouse: &Warehouse, claim: &Claim, requests: u64) {
+    if requests == 0 {
+        return;
+    }
+    metrics::counter!("koresync_lane_requests_total", "stream" => claim.stream.clone(), "lane" => claim.lane.as_str())
+        .increment(requests);
+    if let Err(error) = warehouse.note_spending(&claim.stream, claim.lane, requests).await {
+        tracing::debug!(%error, requests, "What a window spent could not be noted.");
+    }
+}
+
+async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: &Metered<'_>) -> Done {
     let Bench { warehouse, options, .. } = bench;
+    let read_at = warehouse.clock().now();
     let state = match warehouse.stream_state(&claim.stream).await {
         Ok(state) => state,
         Err(error) => return Done::Warehouse(error),
     };
     let heartbeat = Heartbeat::start(warehouse.clone(), claim.clone(), options.lease);
+    if claim.errand.is_some_and(|errand| errand.reason == Reason::Count) {
+        return match count(bench, source, &state, claim, metered).await {
+            Ok(()) => Done::Counted,
+            Err(CountError::Warehouse(WarehouseError::Fenced)) => Done::Dropped,
+            Err(CountError::Warehouse(error)) => not_written(warehouse, claim, error, metered.requests()).await,
+            Err(CountError::Api(error)) => {
+                give_back(warehouse, &state, claim, Learned::default(), error, metered.requests()).await
+            }
+        };
+    }
     let _room = bench.room(&state, claim.window).await;
-    let metered = Metered::new(&source.budget);
-    let mut reader = WindowReader::new(source, bench, &state, &metered, &heartbeat.lost, claim.window);
+    let mut reader = WindowReader::new(source, bench, &state, metered, &heartbeat.lost, claim.window);
     let verdict = reader.read().await;
     let mut learned = std::mem::take(&mut reader.learned);
+    let judgement = |proof, failure| Judgement {
+        proof,
+        failure,
+        requests: metered.requests(),
+        read_at,
+        includes_below_threshold: source.include_below_threshold,
+    };
     let written = match verdict {
         Ok(Verdict::Proved(read, proof)) => {
             if state.below_threshold_effect.is_none()
@@ -69,9 +103,9 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
                 && read.tally.rows >= TELLING_ROWS
                 && read.tally.total().is_some()
             {
-                learned.below_threshold_effect = compare_below_threshold(source, claim, &read, &metered).await;
+                learned.below_threshold_effect = compare_below_threshold(source, claim, &read, metered).await;
             }
-            let judgement = Judgement { proof: Some(proof), failure: None, requests: metered.requests() };
+            let judgement = judgement(Some(proof), None);
             write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
         }
         Ok(Verdict::Unproved(read, why)) => {
@@ -81,7 +115,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
                 "A window is kept but not verified; it will be read again."
             );
             let failure = Some((why, retry_delay(claim.attempts)));
-            let judgement = Judgement { proof: None, failure, requests: metered.requests() };
+            let judgement = judgement(None, failure);
             write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Unverified)
         }
         Ok(Verdict::Split(parts, why)) => {
@@ -100,16 +134,18 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim) -> Done {
             tracing::info!("Another worker holds the window now; nothing was written.");
             Done::Dropped
         }
-        Err(error) => {
-            tracing::warn!(%error, "The warehouse failed a window; it is given back.");
-            // What lost against another transaction may well win at the next try.
-            let delay = if error.is_conflict() { TimeDelta::seconds(1) } else { retry_delay(0) };
-            if let Err(lost) = warehouse.give_back(claim, Some(&error.to_string()), delay, metered.requests()).await {
-                tracing::debug!(error = %lost, "The window could not be given back either; its lease will end.");
-            }
-            Done::Warehouse(error)
-        }
+        Err(error) => not_written(warehouse, claim, error, metered.requests()).await,
     }
+}
+
+async fn not_written(warehouse: &Warehouse, claim: &Claim, error: WarehouseError, requests: u64) -> Done {
+    tracing::warn!(%error, "The warehouse failed a window; it is given back.");
+    // What lost against another transaction may well win at the next try.
+    let delay = if error.is_conflict() { TimeDelta::seconds(1) } else { retry_delay(0) };
+    if let Err(lost) = warehouse.give_back(claim, Some(&error.to_string()), delay, requests).await {
+        tracing::debug!(error = %lost, "The window could not be given back either; its lease will end.");
+    }
+    Done::Warehouse(error)
 }
 
 async fn write(
@@ -123,13 +159,20 @@ async fn write(
     let Bench { warehouse, options, .. } = bench;
     let bytes: usize = read.records.iter().map(|record| record.text_bytes).sum();
     let length = claim.window.length();
-    learn_size(&mut learned, source, options, state, length, (read.tally.rows, bytes), warehouse.clock().now());
+    // What a range of long ago holds says nothing of the next live window.
+    if claim.lane != Lane::Recheck {
+        learn_size(&mut learned, source, options, state, length, (read.tally.rows, bytes), warehouse.clock().now());
+    }
     // Never closed; without a permit it is written all the same.
     let _permit = bench.writing.acquire().await.ok();
     let outcomes = commit::write(warehouse, claim, read, judgement, &learned).await?;
-    for (outcome, count) in
-        [("inserted", outcomes.inserted), ("changed", outcomes.changed), ("unchanged", outcomes.unchanged)]
-    {
+    for (outcome, count) in [
+        ("inserted", outcomes.inserted),
+        ("changed", outcomes.changed),
+        ("unchanged", outcomes.unchanged),
+        ("removed", outcomes.removed),
+        ("returned", outcomes.returned),
+    ] {
         metrics::counter!("koresync_contacts_total", "stream" => claim.stream.clone(), "outcome" => outcome)
             .increment(count);
     }
@@ -140,6 +183,8 @@ async fn write(
         inserted = outcomes.inserted,
         changed = outcomes.changed,
         unchanged = outcomes.unchanged,
+        removed = outcomes.removed,
+        returned = outcomes.returned,
         quarantined = outcomes.quarantined,
         "A window was written."
     );

@@ -19,6 +19,10 @@ pub const RECORDS_QUARANTINED: &str = "koresync_records_quarantined_total";
 pub const QUARANTINED: &str = "koresync_quarantined_records";
 pub const UNKNOWN_FIELDS: &str = "koresync_unknown_fields_total";
 pub const COUNT_MISMATCH_WINDOWS: &str = "koresync_count_mismatch_windows";
+pub const RECHECKS_DUE: &str = "koresync_rechecks_due";
+pub const RECHECK_OVERDUE: &str = "koresync_recheck_overdue_seconds";
+pub const RUNGS_GIVEN_UP: &str = "koresync_recheck_rungs_given_up";
+pub const LANE_REQUESTS: &str = "koresync_lane_requests_total";
 pub const BUILD_INFO: &str = "koresync_build_info";
 
 /// Requests take from a blink to the total deadline, in seconds.
@@ -59,6 +63,10 @@ fn describe() {
     describe_gauge!(QUARANTINED, "Records in quarantine now, by stream and reason");
     describe_counter!(UNKNOWN_FIELDS, "Fields that arrived without a column of their own");
     describe_gauge!(COUNT_MISMATCH_WINDOWS, "Windows whose count does not agree with the vendor's");
+    describe_gauge!(RECHECKS_DUE, "Verified windows that are due to be read again");
+    describe_gauge!(RECHECK_OVERDUE, Unit::Seconds, "For how long the oldest of them has been due");
+    describe_gauge!(RUNGS_GIVEN_UP, "Rungs of sync.recheck that the account's budget does not carry");
+    describe_counter!(LANE_REQUESTS, "Requests to the vendor by stream and lane");
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::windows::{Lane, insert_windows};
+use super::windows::{Work, insert_windows};
 use super::{Warehouse, WarehouseError};
 use crate::domain::Window;
 
@@ -55,13 +55,13 @@ macro_rules! select {
         concat!(
             "select b.id, b.stream, b.from_at, b.to_at, b.planned_down_to, b.state, b.origin, b.span_seconds, b.created_at, \
                b.finished_at, w.* from koresync.backfills b, lateral ( \
-               select coalesce(sum(extract(epoch from to_at - from_at)) filter (where state in ('verified', 'unverified')), 0)::float8 as read_seconds, \
-                 count(*) filter (where state = 'verified') as windows_verified, \
+               select coalesce(sum(extract(epoch from to_at - from_at)) filter (where state in ('verified', 'unverified')), 0)::float8 + b.merged_seconds as read_seconds, \
+                 count(*) filter (where state = 'verified') + b.merged_windows as windows_verified, \
                  count(*) filter (where state = 'unverified') as windows_unverified, \
                  count(*) filter (where state = 'planned') as windows_planned, \
-                 coalesce(sum(in_window), 0)::bigint as contacts, coalesce(sum(inserted), 0)::bigint as inserted, \
-                 coalesce(sum(changed), 0)::bigint as changed, coalesce(sum(unchanged), 0)::bigint as unchanged, \
-                 coalesce(sum(quarantined), 0)::bigint as quarantined, coalesce(sum(requests), 0)::bigint as requests \
+                 coalesce(sum(in_window), 0)::bigint + b.merged_contacts as contacts, coalesce(sum(inserted), 0)::bigint + b.merged_inserted as inserted, \
+                 coalesce(sum(changed), 0)::bigint + b.merged_changed as changed, coalesce(sum(unchanged), 0)::bigint + b.merged_unchanged as unchanged, \
+                 coalesce(sum(quarantined), 0)::bigint + b.merged_quarantined as quarantined, coalesce(sum(requests), 0)::bigint + b.merged_requests as requests \
                from koresync.windows where backfill_id = b.id) w ",
             $rest
         )
@@ -164,8 +164,8 @@ impl Warehouse {
         if windows.is_empty() && waiting > 0 {
             return Ok(0);
         }
-        insert_windows(&mut transaction, &stream, Lane::Backfill, Some(id), &windows, self.clock.database_time())
-            .await?;
+        let time = self.clock.database_time();
+        insert_windows(&mut transaction, &stream, Work::Backfill(id), &windows, time).await?;
         let is_done = windows.is_empty() && waiting == 0 && down_to == from;
         sqlx::query(
             "update koresync.backfills set planned_down_to = $2, state = case when $3 then 'done' else state end, \

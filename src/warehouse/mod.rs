@@ -7,6 +7,7 @@
 pub mod backfills;
 pub mod budget;
 pub mod connect;
+pub mod counts;
 pub mod drift;
 pub mod error;
 mod link;
@@ -14,6 +15,7 @@ pub mod load;
 pub mod migrate;
 pub mod quarantine;
 pub mod rebuilds;
+pub mod rechecks;
 pub mod references;
 pub mod retention;
 pub mod runs;

@@ -70,7 +70,7 @@ impl Warehouse {
                  count(*) filter (where state in ('planned', 'unverified') and owner is not null) as windows_running, \
                  count(*) filter (where state = 'planned' and attempts > 0) as windows_failing, \
                  (array_agg(last_error order by due_at desc) filter (where state in ('planned', 'unverified') and last_error is not null))[1] as last_error, \
-                 coalesce(sum(inserted), 0)::bigint as contacts \
+                 coalesce(sum(coalesce(inserted, 0) + inserted_before), 0)::bigint as contacts \
                from koresync.windows where stream = s.stream) w, \
              lateral (select count(*) as quarantined from koresync.quarantined_records where stream = s.stream) q, \
              lateral (select count(*) as unknown_fields from koresync.unknown_fields where stream = s.stream and kind = 'unknown') u \

@@ -35,6 +35,7 @@ pub struct StreamConflict {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StreamState {
     pub stream: String,
+    pub account_id: String,
     pub start_at: DateTime<Utc>,
     pub frontier: DateTime<Utc>,
     pub watermark: DateTime<Utc>,
@@ -53,6 +54,10 @@ pub struct StreamState {
     pub paused_reason: Option<String>,
     pub retry_at: Option<DateTime<Utc>>,
     pub last_success_at: Option<DateTime<Utc>>,
+    /// The rungs that its windows are scheduled by, seconds.
+    pub recheck_rungs: Option<Vec<i64>>,
+    /// How many of them the account's budget carries.
+    pub rungs_carried: Option<i16>,
 }
 
 /// What a read taught; `None` leaves what is known.
@@ -152,9 +157,9 @@ impl Warehouse {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "select stream, start_at, frontier, watermark, paging, page_limit, pages_max, is_total_rows, repeats_seen_at, \
+            "select stream, account_id, start_at, frontier, watermark, paging, page_limit, pages_max, is_total_rows, repeats_seen_at, \
              filter_field, below_threshold_effect, contacts_per_hour, record_bytes, span_seconds, paused_at, \
-             paused_reason, retry_at, last_success_at from koresync.streams ",
+             paused_reason, retry_at, last_success_at, recheck_rungs, rungs_carried from koresync.streams ",
             $rest
         )
     };

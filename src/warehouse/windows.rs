@@ -24,6 +24,42 @@ impl Lane {
     }
 }
 
+/// Why a window of the recheck lane is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The time of a rung of `sync.recheck` has come.
+    Rung,
+    /// It is only to be counted.
+    Count,
+    /// A count differed from what is held.
+    Difference,
+    /// All history is read again from spare budget.
+    Spare,
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rung => "rung",
+            Self::Count => "count",
+            Self::Difference => "difference",
+            Self::Spare => "spare",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Rung, Self::Count, Self::Difference, Self::Spare].into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// What a window of the recheck lane is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errand {
+    pub reason: Reason,
+    /// The rung it answers, from 1.
+    pub rung: Option<i16>,
+}
+
 /// A window in hand: only its fence may commit.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -31,6 +67,7 @@ pub struct Claim {
     pub stream: String,
     pub lane: Lane,
     pub backfill_id: Option<i64>,
+    pub errand: Option<Errand>,
     pub window: Window,
     pub fence: i64,
     /// Reads that failed or proved nothing before.
@@ -43,10 +80,50 @@ struct ClaimRow {
     stream: String,
     lane: String,
     backfill_id: Option<i64>,
+    reason: Option<String>,
+    rung: Option<i16>,
     from_at: DateTime<Utc>,
     to_at: DateTime<Utc>,
     fence: i64,
     attempts: i32,
+}
+
+/// What windows are planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Live,
+    Backfill(i64),
+    /// `None` for windows from before there were errands.
+    Recheck(Option<Errand>),
+}
+
+impl Work {
+    fn lane(self) -> Lane {
+        match self {
+            Self::Live => Lane::Live,
+            Self::Backfill(_) => Lane::Backfill,
+            Self::Recheck(_) => Lane::Recheck,
+        }
+    }
+
+    fn backfill_id(self) -> Option<i64> {
+        if let Self::Backfill(id) = self { Some(id) } else { None }
+    }
+
+    fn errand(self) -> Option<Errand> {
+        if let Self::Recheck(errand) = self { errand } else { None }
+    }
+}
+
+impl Claim {
+    /// What its parts are planned for.
+    fn work(&self) -> Work {
+        match (self.lane, self.backfill_id) {
+            (Lane::Live, _) => Work::Live,
+            (Lane::Backfill, Some(id)) => Work::Backfill(id),
+            _ => Work::Recheck(self.errand),
+        }
+    }
 }
 
 /// Which windows a worker may take.
@@ -59,7 +136,7 @@ pub struct Scope {
 
 impl Warehouse {
     /// Claims the most urgent window that is due and free: live, then backfill (newest first), then
-    /// what could not be verified before.
+    /// what could not be verified before, then rechecks: by rung, counts, what spare budget is for.
     pub async fn claim(&self, owner: &str, scope: &Scope) -> Result<Option<Claim>, WarehouseError> {
         let row: Option<ClaimRow> = sqlx::query_as(
             "update koresync.windows w set owner = $1, fence = w.fence + 1, \
@@ -74,10 +151,11 @@ impl Warehouse {
                  and (c.lease_expires_at is null or c.lease_expires_at <= coalesce($3, clock_timestamp())) \
                  and (s.retry_at is null or s.retry_at <= coalesce($3, clock_timestamp())) \
                  and (b.id is null or b.state in ('running', 'done')) and ($5::bigint is null or b.id = $5) \
-               order by case when c.state = 'unverified' or c.lane = 'recheck' then 2 when c.lane = 'backfill' then 1 else 0 end, \
+               order by case when c.state = 'unverified' then 2 when c.lane = 'recheck' then 3 when c.lane = 'backfill' then 1 else 0 end, \
+                 case when c.lane = 'recheck' then case c.reason when 'rung' then coalesce(c.rung, 0) when 'spare' then 30000 else 20000 end end, \
                  case when c.lane = 'live' then c.from_at end, c.to_at desc \
                for update of c skip locked limit 1) \
-             returning w.id, w.stream, w.lane, w.backfill_id, w.from_at, w.to_at, w.fence, w.attempts",
+             returning w.id, w.stream, w.lane, w.backfill_id, w.reason, w.rung, w.from_at, w.to_at, w.fence, w.attempts",
         )
         .bind(owner)
         .bind(self.lease.as_secs_f64())
@@ -96,6 +174,7 @@ impl Warehouse {
                     _ => Lane::Recheck,
                 },
                 backfill_id: row.backfill_id,
+                errand: row.reason.as_deref().and_then(Reason::parse).map(|reason| Errand { reason, rung: row.rung }),
                 window: Window::new(row.from_at, row.to_at)?,
                 fence: row.fence,
                 attempts: row.attempts,
@@ -144,6 +223,25 @@ impl Warehouse {
         Ok(())
     }
 
+    /// Ends transactions of this login that hold a window whose lease is over, and have waited for the data of a
+    /// COPY for longer than a lease: their process is frozen, or its machine. The server's own bounds do not
+    /// end them, since it looks at no timeout while it waits for a COPY. Returns how many there were.
+    pub async fn end_silent_copies(&self) -> Result<u64, WarehouseError> {
+        let ended = sqlx::query(
+            "select pg_terminate_backend(a.pid) from pg_stat_activity a \
+             where a.datname = current_database() and a.usename = current_user and a.application_name = 'koresync' \
+               and a.pid <> pg_backend_pid() and a.state = 'active' and a.wait_event = 'ClientRead' \
+               and a.query_start < clock_timestamp() - make_interval(secs => $1) and a.query ilike 'copy %' \
+               and exists (select from koresync.windows where owner is not null and state in ('planned', 'unverified') \
+                 and lease_expires_at <= coalesce($2, clock_timestamp()))",
+        )
+        .bind(self.lease.as_secs_f64())
+        .bind(self.clock.database_time())
+        .execute(&self.pool)
+        .await?;
+        Ok(ended.rows_affected())
+    }
+
     /// Gives back every claim of a worker that stops.
     pub async fn give_back_all(&self, owner: &str) -> Result<u64, WarehouseError> {
         let given = sqlx::query(
@@ -187,15 +285,7 @@ impl Warehouse {
                 return Err(WarehouseError::Fenced);
             }
         }
-        insert_windows(
-            &mut transaction,
-            &claim.stream,
-            claim.lane,
-            claim.backfill_id,
-            rest,
-            self.clock.database_time(),
-        )
-        .await?;
+        insert_windows(&mut transaction, &claim.stream, claim.work(), rest, self.clock.database_time()).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -229,7 +319,7 @@ impl Warehouse {
         let room = ahead.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
         let windows = cut_upwards(frontier, until, span, room);
         let Some(latest) = windows.last() else { return Ok(0) };
-        insert_windows(&mut transaction, stream, Lane::Live, None, &windows, self.clock.database_time()).await?;
+        insert_windows(&mut transaction, stream, Work::Live, &windows, self.clock.database_time()).await?;
         sqlx::query("update koresync.streams set frontier = $2 where stream = $1")
             .bind(stream)
             .bind(latest.to)
@@ -257,23 +347,24 @@ fn cut_upwards(from: DateTime<Utc>, to: DateTime<Utc>, span: TimeDelta, most: us
 pub(super) async fn insert_windows(
     connection: &mut PgConnection,
     stream: &str,
-    lane: Lane,
-    backfill_id: Option<i64>,
+    work: Work,
     windows: &[Window],
     database_time: Option<DateTime<Utc>>,
 ) -> Result<(), WarehouseError> {
     sqlx::query(
-        "insert into koresync.windows (stream, lane, backfill_id, from_at, to_at, due_at, created_at) \
-         select $1, $2, $3, w.from_at, w.to_at, n.now, n.now \
+        "insert into koresync.windows (stream, lane, backfill_id, from_at, to_at, due_at, created_at, reason, rung) \
+         select $1, $2, $3, w.from_at, w.to_at, n.now, n.now, $7, $8 \
          from unnest($4::timestamptz[], $5::timestamptz[]) as w (from_at, to_at), \
            (select coalesce($6, clock_timestamp()) as now) n",
     )
     .bind(stream)
-    .bind(lane.as_str())
-    .bind(backfill_id)
+    .bind(work.lane().as_str())
+    .bind(work.backfill_id())
     .bind(windows.iter().map(|w| w.from).collect::<Vec<_>>())
     .bind(windows.iter().map(|w| w.to).collect::<Vec<_>>())
     .bind(database_time)
+    .bind(work.errand().map(|errand| errand.reason.as_str()))
+    .bind(work.errand().and_then(|errand| errand.rung))
     .execute(connection)
     .await?;
     Ok(())

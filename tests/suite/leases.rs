@@ -8,8 +8,9 @@ use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
 use koresync::warehouse::load::{Proof, ReadEntry};
 use koresync::warehouse::streams::{Learned, Registration};
-use koresync::warehouse::windows::Scope;
+use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
+use sqlx::Connection as _;
 
 use crate::support::mirror::connect;
 use crate::support::postgres::TestDatabase;
@@ -24,10 +25,9 @@ async fn warehouse(database: &TestDatabase) -> Warehouse {
     Warehouse::new(&connect(database.url()), Arc::new(SystemClock), chrono_tz::UTC, LEASE)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stale_lease_holder_cannot_commit() {
-    let database = TestDatabase::create().await;
-    let warehouse = warehouse(&database).await;
+/// A warehouse whose only window is claimed.
+async fn claimed(database: &TestDatabase) -> (Warehouse, Claim) {
+    let warehouse = warehouse(database).await;
     let now = SystemClock.now();
     let registration = Registration {
         stream: "support".to_owned(),
@@ -40,8 +40,15 @@ async fn a_stale_lease_holder_cannot_commit() {
     warehouse.register_streams(&[registration]).await.expect("a stream");
     warehouse.plan_live("support", now, TimeDelta::days(1), TimeDelta::zero(), 1).await.expect("a window");
     let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
+    let claim = warehouse.claim("first", &scope).await.expect("a claim").expect("a window");
+    (warehouse, claim)
+}
 
-    let stale = warehouse.claim("first", &scope).await.expect("a claim").expect("a window");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_lease_holder_cannot_commit() {
+    let database = TestDatabase::create().await;
+    let (warehouse, stale) = claimed(&database).await;
+    let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
     assert!(warehouse.claim("second", &scope).await.expect("a claim").is_none(), "a leased window was given away");
     tokio::time::sleep(LEASE).await;
     let held = warehouse.claim("second", &scope).await.expect("a claim").expect("a window whose lease is over");
@@ -67,6 +74,40 @@ async fn a_stale_lease_holder_cannot_commit() {
     commit.finish(&Learned::default()).await.expect("a commit");
     let twice = warehouse.open_commit(&held, entry).await;
     assert!(matches!(twice, Err(WarehouseError::Fenced)), "{twice:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_frozen_in_the_middle_of_a_copy_holds_its_window_no_longer_than_its_lease() {
+    let database = TestDatabase::create().await;
+    let (warehouse, claim) = claimed(&database).await;
+    let options: sqlx::postgres::PgConnectOptions = database.url().parse().expect("options");
+    let mut frozen = sqlx::PgConnection::connect_with(&options.application_name("koresync")).await.expect("a worker");
+    let begun = format!(
+        "begin; set local statement_timeout = '1s'; select from koresync.windows where id = {} for update",
+        claim.id
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(begun)).execute(&mut frozen).await.expect("a transaction");
+    let copy =
+        sqlx::postgres::PgConnection::copy_in_raw(&mut frozen, "copy kore.emotions from stdin").await.expect("a COPY");
+    assert_eq!(warehouse.end_silent_copies().await.expect("an answer"), 0, "it has its lease still");
+
+    tokio::time::sleep(LEASE).await;
+    let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
+    let second = warehouse.claim("second", &scope).await.expect("a claim");
+    assert!(second.is_none(), "the server ends it by itself: the mend is needless");
+    let mut ended = warehouse.end_silent_copies().await.expect("an answer");
+    while ended == 0 {
+        tokio::time::sleep(LOOK).await;
+        ended = warehouse.end_silent_copies().await.expect("an answer");
+    }
+    let taken = loop {
+        match warehouse.claim("second", &scope).await.expect("a claim") {
+            Some(taken) => break taken,
+            None => tokio::time::sleep(LOOK).await,
+        }
+    };
+    assert_eq!((taken.id, taken.fence), (claim.id, claim.fence + 1));
+    assert!(copy.finish().await.is_err(), "the frozen worker wakes up to a connection that is gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

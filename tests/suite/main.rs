@@ -11,6 +11,7 @@ mod mirror;
 mod private_postgres;
 mod quarantine;
 mod rebuilding;
+mod rechecks;
 mod references;
 mod rereading;
 mod retention;

@@ -10,13 +10,23 @@ use sqlx::{AssertSqlSafe, PgPool};
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, end, population, references};
 use crate::support::process::{Configuration, Program, Stream};
 
-/// A warehouse of a few contacts, one of which has a history.
+/// A warehouse of a few contacts, one of which has a history, with a row at least in each table that refers to another.
 async fn mirror() -> Mirror {
     let mirror = Mirror::start(Options { contacts: 60, ..population() }, Settings::default()).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
-    let history = "insert into kore.contact_changes select contact_key, 1, first_seen_at, updated_at, '{}', '{}', '{}' \
-                   from kore.contacts limit 1";
-    sqlx::query(history).execute(&mirror.database.pool().await).await.expect("a history");
+    sqlx::raw_sql(
+        "insert into kore.contact_changes select contact_key, 1, first_seen_at, updated_at, '{}', '{}', '{}' \
+           from kore.contacts limit 1; \
+         insert into koresync.rebuilds (stream, mapper_version, state, expected, created_at) \
+           select stream, 1, 'done', 0, now() from koresync.streams; \
+         insert into koresync.counted_ranges (stream, from_at, to_at, due_at) \
+           select stream, now(), now() + interval '7 days', now() from koresync.streams; \
+         insert into koresync.spending (stream, day, lane, requests) \
+           select stream, '2026-01-01', 'live', 1 from koresync.streams",
+    )
+    .execute(&mirror.database.pool().await)
+    .await
+    .expect("rows");
     mirror.assert_keys_hold().await;
     mirror
 }

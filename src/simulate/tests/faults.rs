@@ -85,7 +85,13 @@ async fn pages_can_repeat_slide_shuffle_and_grow() {
     let page = world.page(&ask(0, 1, 20)).await;
     assert_eq!((page["totalResults"].as_u64(), ids(&rows(&page))[..19].to_vec()), (Some(299), first[1..].to_vec()));
     let next = world.page(&ask(20, 2, 20)).await;
-    assert_eq!((next["totalResults"].as_u64(), ids(&rows(&next))), (Some(300), second));
+    assert_eq!((next["totalResults"].as_u64(), ids(&rows(&next))), (Some(300), second.clone()));
+
+    let world = World::faulty(&[(Fault::SwapWhilePaging, 1.0)]).await;
+    let page = world.page(&ask(0, 1, 20)).await;
+    assert_eq!((page["totalResults"].as_u64(), ids(&rows(&page))), (Some(299), first));
+    let next = world.page(&ask(20, 2, 20)).await;
+    assert_eq!((next["totalResults"].as_u64(), ids(&rows(&next))[..19].to_vec()), (Some(299), second[1..].to_vec()));
 }
 
 #[tokio::test]

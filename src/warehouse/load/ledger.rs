@@ -48,6 +48,10 @@ pub struct Outcomes {
     pub unchanged: u64,
     pub quarantined: u64,
     pub erased: u64,
+    /// Held contacts that the read proved gone; not among the distinct records.
+    pub removed: u64,
+    /// Contacts that were gone and are back, among those unchanged.
+    pub returned: u64,
 }
 
 fn count(value: u64) -> i64 {
@@ -59,7 +63,7 @@ pub(super) async fn write(
     claim: &Claim,
     entry: &ReadEntry,
     outcomes: Outcomes,
-    now: DateTime<Utc>,
+    (read_at, now): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<(), WarehouseError> {
     sqlx::query(
         "update koresync.windows set state = case when $2::text is null then 'unverified' else 'verified' end, \
@@ -68,7 +72,7 @@ pub(super) async fn write(
            \"distinct\" = $8, repeated = $7 - $8, in_window = $9, inserted = $10, changed = $11, unchanged = $12, \
            quarantined = $13, erased = $14, requests = requests + $15, \
            attempts = attempts + case when $2::text is null then 1 else 0 end, last_error = $16, \
-           due_at = $3 + make_interval(secs => $17) \
+           due_at = $3 + make_interval(secs => $17), read_at = $18, removed = $19, returned = $20 \
          where id = $1",
     )
     .bind(claim.id)
@@ -88,6 +92,9 @@ pub(super) async fn write(
     .bind(count(entry.requests))
     .bind(entry.failure.as_ref().map(|(why, _)| why.as_str()))
     .bind(entry.failure.as_ref().map_or(0.0, |(_, delay)| delay.as_seconds_f64()))
+    .bind(read_at)
+    .bind(count(outcomes.removed))
+    .bind(count(outcomes.returned))
     .execute(connection)
     .await?;
     Ok(())

@@ -7,6 +7,7 @@ mod counts;
 pub mod dimensions;
 mod held;
 mod ledger;
+mod presence;
 mod replace;
 pub mod requeue;
 pub mod tables;
@@ -22,6 +23,7 @@ pub use ledger::{Outcomes, Proof, ReadEntry};
 
 use super::error::Remedy;
 use super::quarantine::ReadWell;
+use super::rechecks::take_place;
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::Claim;
 use super::{Warehouse, WarehouseError};
@@ -29,6 +31,7 @@ use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload, contact_key};
 use counts::Counts;
 use dimensions::{Checkpoint, Keys};
+pub use presence::Presence;
 use tables::{Kept, Placement, Tables};
 
 /// A record that became rows.
@@ -66,6 +69,8 @@ pub struct WindowCommit {
     claim: Claim,
     keys: Keys,
     now: DateTime<Utc>,
+    /// When the work on the read began.
+    read_at: DateTime<Utc>,
     entry: ReadEntry,
     tables: Tables,
     counts: Counts,
@@ -101,6 +106,7 @@ impl Warehouse {
                 claim: claim.clone(),
                 keys: self.dimensions.keys(),
                 now,
+                read_at: now,
                 entry,
                 tables: Tables::default(),
                 counts: Counts::default(),
@@ -340,7 +346,7 @@ impl WindowCommit {
     /// The ledger, what was learned, the watermark; then COMMIT.
     pub async fn finish(mut self, learned: &Learned) -> Result<Outcomes, WarehouseError> {
         self.keys.update_attributes(&mut self.transaction).await?;
-        ledger::write(&mut self.transaction, &self.claim, &self.entry, self.outcomes, self.now).await?;
+        ledger::write(&mut self.transaction, &self.claim, &self.entry, self.outcomes, (self.read_at, self.now)).await?;
         keep_learned(&mut self.transaction, &self.claim.stream, learned, self.now).await?;
         // An answer came: whatever paused the stream is over.
         sqlx::query(
@@ -354,6 +360,8 @@ impl WindowCommit {
         .await?;
         if self.entry.proof.is_some() {
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
+            // The stream's row is locked from here on: reads that commit at once see each other.
+            take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
         }
         self.transaction.commit().await?;
         self.counts.tell(&self.claim.stream);

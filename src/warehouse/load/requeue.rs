@@ -89,6 +89,7 @@ impl Warehouse {
             lane: Lane::Backfill,
             backfill_id: None,
             window,
+            errand: None,
             fence: 0,
             attempts: 0,
         };
@@ -108,6 +109,7 @@ impl Warehouse {
             claim,
             keys: self.dimensions.keys(),
             now,
+            read_at: now,
             entry,
             tables: Tables::default(),
             counts: Counts::default(),

@@ -4,3 +4,4 @@ pub mod mirror;
 pub mod postgres;
 pub mod process;
 pub mod site;
+pub mod standing;

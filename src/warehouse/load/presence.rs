@@ -1,0 +1,93 @@
+//! Contacts that vanish at the vendor and contacts that come back: told by a read, never by a guess.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::WindowCommit;
+use crate::warehouse::WarehouseError;
+
+/// What a read showed to be there.
+#[derive(Debug, Clone, Copy)]
+pub struct Presence<'a> {
+    /// The conversation ids received.
+    pub ids: &'a [&'a str],
+    /// When the work on the read began: contacts that came later are not judged by it.
+    pub read_at: DateTime<Utc>,
+    /// Whether contacts below the threshold were asked for; their absence means nothing otherwise.
+    pub includes_below_threshold: bool,
+    /// What this read says of the vendor's filter.
+    pub filter_field: Option<&'a str>,
+}
+
+impl WindowCommit {
+    /// Marks as removed what the read proves gone, and takes the mark from what is there again. Before
+    /// [`WindowCommit::finish`], after the records.
+    ///
+    /// A contact is gone when a proved read lacks it whose request range covers the one that last
+    /// delivered it. Where the vendor filters by another time than the start, or it is not known by
+    /// which, nothing is concluded; nor while a record came whose id cannot be read and that is new: it
+    /// may be any of the missing.
+    pub async fn judge_presence(&mut self, presence: &Presence<'_>) -> Result<(), WarehouseError> {
+        self.read_at = presence.read_at;
+        let returned = sqlx::query(
+            "update kore.contacts set removed_at = null \
+             where stream = $1 and conversation_id = any($2) and removed_at is not null",
+        )
+        .bind(&self.claim.stream)
+        .bind(presence.ids)
+        .execute(&mut *self.transaction)
+        .await?;
+        self.outcomes.returned = returned.rows_affected();
+        if self.entry.proof.is_none() || !self.may_conclude(presence).await? {
+            return Ok(());
+        }
+        let gone: Vec<Uuid> = sqlx::query_scalar(
+            "select c.contact_key from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
+             where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
+               and r.requested_from >= $2 and r.requested_to <= $3 and r.read_at < $4 \
+               and ($5 or c.duration_status is distinct from 'below_threshold') \
+               and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id) \
+             order by c.contact_key for update of c",
+        )
+        .bind(&self.claim.stream)
+        .bind(self.entry.requested_from)
+        .bind(self.entry.requested_to)
+        .bind(presence.read_at)
+        .bind(presence.includes_below_threshold)
+        .bind(presence.ids)
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        if !gone.is_empty() {
+            sqlx::query("update kore.contacts set removed_at = $2 where contact_key = any($1)")
+                .bind(&gone)
+                .bind(self.now)
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        self.outcomes.removed = gone.len() as u64;
+        Ok(())
+    }
+
+    async fn may_conclude(&mut self, presence: &Presence<'_>) -> Result<bool, WarehouseError> {
+        if presence.filter_field == Some("other") {
+            return Ok(false);
+        }
+        // The first read of a range has nothing to miss.
+        Ok(sqlx::query_scalar(
+            "select s.filter_field is not distinct from 'start' \
+               and ($2 > 0 or exists (select from koresync.windows v where v.stream = $1 and v.state = 'verified' \
+                 and v.id <> $3 and v.to_at > $4 and v.from_at < $5)) \
+               and not exists (select from koresync.quarantined_records q where q.stream = $1 \
+                 and q.conversation_id is null and q.first_seen_at = $6) \
+             from koresync.streams s where s.stream = $1",
+        )
+        .bind(&self.claim.stream)
+        .bind(self.claim.attempts)
+        .bind(self.claim.id)
+        .bind(self.claim.window.from)
+        .bind(self.claim.window.to)
+        .bind(self.now)
+        .fetch_one(&mut *self.transaction)
+        .await?)
+    }
+}
