@@ -56,8 +56,6 @@ pub struct Comparison {
     /// In the tables, and not read. Empty where the vendor is not known to filter by the start.
     pub gone_there: Vec<Unseen>,
     pub different: Vec<Differing>,
-    /// Whether a record came whose id cannot be read: it may be any of those that seem gone.
-    pub has_unidentified: bool,
     pub requests: u64,
 }
 
@@ -197,7 +195,6 @@ impl Verifier {
             missing_here: Vec::new(),
             gone_there: Vec::new(),
             different: Vec::new(),
-            has_unidentified: ids.len() < records.len(),
             requests: 0,
         };
         let mut doubtful: Vec<(&Record, bool)> = Vec::new();
@@ -239,17 +236,6 @@ impl Verifier {
     /// Whether the vendor is known to filter by the start: only then can it be told what is gone.
     pub fn is_by_start(&self) -> bool {
         self.state.filter_field.as_deref() == Some("start")
-    }
-
-    /// Marks as removed what a proved comparison found gone, where its read covers the one that last
-    /// delivered it. Returns how many.
-    pub async fn mark_removed(&self, comparison: &Comparison) -> anyhow::Result<u64> {
-        if comparison.proof.is_none() || comparison.has_unidentified || comparison.gone_there.is_empty() {
-            return Ok(0);
-        }
-        let ids: Vec<&str> = comparison.gone_there.iter().map(|unseen| unseen.conversation_id.as_str()).collect();
-        let Comparison { window, began, .. } = *comparison;
-        Ok(self.bench.warehouse.mark_removed(&self.source.stream, window, &ids, began).await?)
     }
 
     /// Whether the vendor's total is known to count something else than contacts.

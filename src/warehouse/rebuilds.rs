@@ -210,12 +210,7 @@ impl Warehouse {
         worker: &str,
         most: usize,
     ) -> Result<Option<RebuildStep>, WarehouseError> {
-        let skips_key_checks = self.may_skip_key_checks().await?;
-        let mut transaction = self.begin().await?;
-        if skips_key_checks {
-            sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await?;
-        }
-        super::time_zone::hold(self, &mut transaction).await?;
+        let mut transaction = self.begin_load().await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
         let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
             .bind(self.clock.database_time())

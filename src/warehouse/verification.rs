@@ -122,32 +122,6 @@ impl Warehouse {
         .await?)
     }
 
-    /// Marks contacts as gone at the vendor that a proved read of `window`, begun at `began`, did not
-    /// bring: only those whose last delivery asked for a range within that read's. Returns how many.
-    pub async fn mark_removed(
-        &self,
-        stream: &str,
-        window: Window,
-        ids: &[&str],
-        began: DateTime<Utc>,
-    ) -> Result<u64, WarehouseError> {
-        let (from, to) = window.request_range();
-        let marked = sqlx::query(
-            "update kore.contacts c set removed_at = coalesce($6, clock_timestamp()) from koresync.raw_contacts r \
-             where r.contact_key = c.contact_key and c.stream = $1 and c.conversation_id = any($2) and c.removed_at is null \
-               and r.requested_from >= $3 and r.requested_to <= $4 and r.read_at < $5",
-        )
-        .bind(stream)
-        .bind(ids)
-        .bind(from)
-        .bind(to)
-        .bind(began)
-        .bind(self.clock.database_time())
-        .execute(&self.pool)
-        .await?;
-        Ok(marked.rows_affected())
-    }
-
     /// What the vendor's total of a range should be. A record in quarantine counts once, and not when
     /// an earlier version of it is a contact; surely, when it has an id and was asked for within the range.
     pub async fn held_count(&self, stream: &str, window: Window) -> Result<HeldCount, WarehouseError> {

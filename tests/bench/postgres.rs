@@ -1,11 +1,13 @@
 //! A private PostgreSQL with its default settings, and databases of it that start alike.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use koresync::demo::postgres::{Options, PrivatePostgres};
 use koresync::demo::stage;
-use koresync::warehouse::{ConnectOptions, migrate};
+use koresync::domain::SystemClock;
+use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
@@ -150,12 +152,22 @@ impl Cluster {
         self.check_references(database).await
     }
 
-    /// Proves that no declared reference of a database is broken.
+    /// Proves, as `koresync verify --keys` does, that no reference of a database is broken.
     pub async fn check_references(&self, database: &str) -> anyhow::Result<()> {
-        let mut connection = self.connect(database).await?;
-        let broken = broken_references(&mut connection).await?;
+        let options = ConnectOptions::new(&SecretString::from(self.postgres.url(database)), false, 1)?;
+        let warehouse = Warehouse::new(&options, Arc::new(SystemClock), chrono_tz::UTC, Duration::from_mins(10));
+        let references = warehouse.references().await?;
+        ensure!(references.len() > 30, "{database} declares only {} references", references.len());
+        let mut broken = Vec::new();
+        for reference in &references {
+            let finding = warehouse.look_at(reference).await?;
+            if finding.is_broken() {
+                broken.push(format!("{}: {}", finding.name, finding.broken));
+            }
+        }
+        warehouse.close().await;
         ensure!(broken.is_empty(), "{database} has broken references: {}", broken.join(", "));
-        Ok(connection.close().await?)
+        Ok(())
     }
 
     /// Rows by table of what a load fills: `kore`, without what migrations and settings put there.
@@ -211,33 +223,6 @@ impl RowChanges {
             dead: self.dead - earlier.dead,
         }
     }
-}
-
-/// Every declared reference that some row breaks, with the number of such rows.
-async fn broken_references(connection: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    let references: Vec<(String, String)> = sqlx::query_as(
-        "select format('%s.%s', r.conrelid::regclass, r.conname), \
-           format('select count(*) from %s c where %s and not exists (select from %s p where %s)', r.conrelid::regclass, \
-             string_agg(format('c.%I is not null', a.attname), ' and '), r.confrelid::regclass, \
-             string_agg(format('p.%I = c.%I', b.attname, a.attname), ' and ')) \
-         from pg_constraint r \
-         cross join unnest(r.conkey, r.confkey) as k (own, other) \
-         join pg_attribute a on a.attrelid = r.conrelid and a.attnum = k.own \
-         join pg_attribute b on b.attrelid = r.confrelid and b.attnum = k.other \
-         where r.contype = 'f' and r.connamespace in ('kore'::regnamespace, 'koresync'::regnamespace) \
-         group by r.oid, r.conrelid, r.confrelid, r.conname",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    ensure!(!references.is_empty(), "the tables declare no reference");
-    let mut broken = Vec::new();
-    for (name, query) in references {
-        let rows: i64 = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&mut *connection).await?;
-        if rows > 0 {
-            broken.push(format!("{name}: {rows}"));
-        }
-    }
-    Ok(broken)
 }
 
 /// Runs one statement of ours.

@@ -7,6 +7,7 @@ mod exits;
 mod history;
 mod kills;
 mod leases;
+mod loading;
 mod mirror;
 mod private_postgres;
 mod quarantine;

@@ -46,8 +46,6 @@ pub(super) struct Totals {
     pub missing_here: usize,
     pub gone_there: usize,
     pub different: usize,
-    /// Marked as gone at the vendor.
-    pub removed: u64,
     pub requests: u64,
 }
 
@@ -160,7 +158,6 @@ impl Telling {
         for (count, what) in [
             (totals.quarantined, "are in quarantine"),
             (totals.by_id_alone, "have no payload any more and were compared by id alone"),
-            (totals.removed, "are marked as removed now"),
         ] {
             if count > 0 {
                 let _ = write!(words, "; {count} {what}");
@@ -270,7 +267,6 @@ mod tests {
             missing_here: vec![Differing { id: "c-1\u{1b}[2J".into(), started_at: None }],
             gone_there: vec![Unseen { conversation_id: "c-2".into(), requested_from: None, requested_to: None }],
             different: vec![Differing { id: "c-3".into(), started_at: None }],
-            has_unidentified: false,
             requests: 1,
         }
     }

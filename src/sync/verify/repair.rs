@@ -124,7 +124,6 @@ mod tests {
             missing_here: missing.iter().map(differing).collect(),
             gone_there: delivered.iter().map(unseen).collect(),
             different: Vec::new(),
-            has_unidentified: false,
             requests: 1,
         }
     }

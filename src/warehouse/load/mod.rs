@@ -83,9 +83,7 @@ impl Warehouse {
     /// Begins the commit of a window. Errors with [`WarehouseError::Fenced`] when somebody else has
     /// claimed it meanwhile; from here on its row is locked, so nobody can.
     pub async fn open_commit(&self, claim: &Claim, entry: ReadEntry) -> Result<WindowCommit, WarehouseError> {
-        let skips_key_checks = self.may_skip_key_checks().await?;
-        let mut transaction = self.begin().await?;
-        super::time_zone::hold(self, &mut transaction).await?;
+        let mut transaction = self.begin_load().await?;
         let held: Option<(i64, DateTime<Utc>)> = sqlx::query_as(
             "select fence, coalesce($2, clock_timestamp()) from koresync.windows \
              where id = $1 and owner is not null and state in ('planned', 'unverified') for update",
@@ -94,31 +92,30 @@ impl Warehouse {
         .bind(self.clock.database_time())
         .fetch_optional(&mut *transaction)
         .await?;
+        match held {
+            Some((fence, now)) if fence == claim.fence => {
+                Ok(WindowCommit::over(self, transaction, claim.clone(), entry, now))
+            }
+            _ => Err(WarehouseError::Fenced),
+        }
+    }
+
+    /// A transaction that writes contacts: the business time zone is held, and keys are left unchecked where
+    /// they may be.
+    pub(super) async fn begin_load(&self) -> Result<Transaction<'static, Postgres>, WarehouseError> {
+        let skips_key_checks = self.may_skip_key_checks().await?;
+        let mut transaction = self.begin().await?;
+        super::time_zone::hold(self, &mut transaction).await?;
         if skips_key_checks {
             // Parents and children are written together, and tests prove every key; checked row by row
             // they would more than double the load's time.
             sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await?;
         }
-        match held {
-            Some((fence, now)) if fence == claim.fence => Ok(WindowCommit {
-                warehouse: self.clone(),
-                transaction,
-                claim: claim.clone(),
-                keys: self.dimensions.keys(),
-                now,
-                read_at: now,
-                entry,
-                tables: Tables::default(),
-                counts: Counts::default(),
-                aside: HashSet::new(),
-                outcomes: Outcomes::default(),
-            }),
-            _ => Err(WarehouseError::Fenced),
-        }
+        Ok(transaction)
     }
 
     /// Whether this login may leave foreign keys unchecked. Asked once a process.
-    pub(super) async fn may_skip_key_checks(&self) -> Result<bool, WarehouseError> {
+    async fn may_skip_key_checks(&self) -> Result<bool, WarehouseError> {
         if let Some(known) = self.skips_key_checks.get() {
             return Ok(*known);
         }
@@ -156,6 +153,28 @@ impl Warehouse {
 }
 
 impl WindowCommit {
+    fn over(
+        warehouse: &Warehouse,
+        transaction: Transaction<'static, Postgres>,
+        claim: Claim,
+        entry: ReadEntry,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            warehouse: warehouse.clone(),
+            transaction,
+            claim,
+            keys: warehouse.dimensions.keys(),
+            now,
+            read_at: now,
+            entry,
+            tables: Tables::default(),
+            counts: Counts::default(),
+            aside: HashSet::new(),
+            outcomes: Outcomes::default(),
+        }
+    }
+
     /// The day of a moment in the business time zone.
     fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
         moment.with_timezone(&self.warehouse.time_zone).date_naive()

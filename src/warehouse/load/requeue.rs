@@ -1,14 +1,10 @@
 //! Records that were in quarantine, loaded like a window's, in a transaction that no window claims.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Transaction};
 
-use super::counts::Counts;
 use super::held::hash;
-use super::tables::Tables;
-use super::{Outcomes, ReadEntry, WindowCommit};
+use super::{ReadEntry, WindowCommit};
 use crate::domain::{ContentHash, Payload, Window};
 use crate::warehouse::windows::{Claim, Lane};
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -69,15 +65,11 @@ impl Warehouse {
         (after, last): (i64, i64),
         most: i64,
     ) -> Result<Option<RequeueCommit>, WarehouseError> {
-        let skips_key_checks = self.may_skip_key_checks().await?;
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_load().await?;
         let records = queued(&mut transaction, selection, (after, last), most).await?;
         let Some(first) = records.first() else { return Ok(None) };
         let (requested_from, requested_to) = first.requested;
         let window = Window { from: requested_from, to: requested_to };
-        if skips_key_checks {
-            sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await?;
-        }
         let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
             .bind(self.clock.database_time())
             .fetch_one(&mut *transaction)
@@ -103,19 +95,7 @@ impl Warehouse {
             proof: None,
             failure: None,
         };
-        let load = WindowCommit {
-            warehouse: self.clone(),
-            transaction,
-            claim,
-            keys: self.dimensions.keys(),
-            now,
-            read_at: now,
-            entry,
-            tables: Tables::default(),
-            counts: Counts::default(),
-            aside: HashSet::new(),
-            outcomes: Outcomes::default(),
-        };
+        let load = WindowCommit::over(self, transaction, claim, entry, now);
         Ok(Some(RequeueCommit { load, records }))
     }
 }

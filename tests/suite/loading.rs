@@ -1,0 +1,90 @@
+//! Windows that are written side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use koresync::domain::clock::Clock as _;
+use koresync::domain::payload::Packer;
+use koresync::domain::{ContentHash, SystemClock};
+use koresync::normalise::{MAPPER_VERSION, normalise};
+use koresync::warehouse::load::{Incoming, Proof, ReadEntry, WindowCommit};
+use koresync::warehouse::streams::{Learned, Registration};
+use koresync::warehouse::windows::{Claim, Scope};
+use koresync::warehouse::{Warehouse, WarehouseError, migrate};
+
+use crate::support::mirror::connect;
+use crate::support::postgres::TestDatabase;
+
+/// A commit of a window of one conversation more than was written before.
+async fn commit(warehouse: &Warehouse, claim: &Claim) -> WindowCommit {
+    let (requested_from, requested_to) = claim.window.request_range();
+    let (rows, proof) = (2, Some(Proof::Snapshot));
+    let entry = ReadEntry {
+        requested_from,
+        requested_to,
+        total: Some(2),
+        rows,
+        distinct: 2,
+        requests: 1,
+        proof,
+        failure: None,
+    };
+    warehouse.open_commit(claim, entry).await.expect("a commit")
+}
+
+/// Writes a conversation that passed this queue.
+async fn insert(commit: &mut WindowCommit, id: &str, queue: &str) -> Result<(), WarehouseError> {
+    let text = format!(
+        r#"{{"Conversation ID":"{id}","Conversation Start Time":"2026-03-23T10:19:04.612Z","Queues":[{{"Queue ID":"{queue}"}}]}}"#
+    );
+    let payloads = Packer::new()?.pack(&[text.as_bytes()])?;
+    let normalised = normalise(text.as_bytes()).expect("a contact");
+    let incoming = Incoming {
+        contact: normalised.contact,
+        payload: &payloads[0],
+        raw_hash: ContentHash::of(text.as_bytes()),
+        canonical_hash: normalised.canonical_hash,
+        read_at: SystemClock.now(),
+        mapper_version: MAPPER_VERSION,
+    };
+    commit.insert(&mut [incoming]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_find_the_same_members_new_in_another_order_do_not_wait_for_each_other() {
+    let database = TestDatabase::create().await;
+    migrate::up(&connect(database.url())).await.expect("a schema");
+    let lease = Duration::from_mins(1);
+    let warehouse = Warehouse::new(&connect(database.url()), Arc::new(SystemClock), chrono_tz::UTC, lease);
+    warehouse.settle_time_zone().await.expect("a time zone");
+    let now = SystemClock.now();
+    let registration = Registration {
+        stream: "support".to_owned(),
+        account_id: "acc-1".to_owned(),
+        stream_id: "st-1".to_owned(),
+        start_at: now - TimeDelta::hours(2),
+        first_span: TimeDelta::hours(1),
+        settle: TimeDelta::zero(),
+    };
+    warehouse.register_streams(&[registration]).await.expect("a stream");
+    warehouse.plan_live("support", now, TimeDelta::hours(1), TimeDelta::zero(), 2).await.expect("two windows");
+    let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
+    let early = warehouse.claim("one", &scope).await.expect("a claim").expect("a window");
+    let late = warehouse.claim("other", &scope).await.expect("a claim").expect("another window");
+
+    let (mut one, mut other) = (commit(&warehouse, &early).await, commit(&warehouse, &late).await);
+    insert(&mut one, "c-1", "q-2").await.expect("a contact");
+    insert(&mut other, "c-2", "q-1").await.expect("a contact");
+    let (first, second) = tokio::join!(insert(&mut one, "c-3", "q-1"), insert(&mut other, "c-4", "q-2"));
+    first.expect("the first window finds the other one's queue");
+    second.expect("the second window finds the first one's queue");
+    one.finish(&Learned::default()).await.expect("a commit");
+    other.finish(&Learned::default()).await.expect("a commit");
+    let pool = database.pool().await;
+    let queues: i64 = sqlx::query_scalar("select count(distinct queue_key) from kore.contact_queues")
+        .fetch_one(&pool)
+        .await
+        .expect("a count");
+    assert_eq!(queues, 2);
+}
