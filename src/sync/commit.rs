@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::intake::{Record, Text};
 use super::prove::RecordIdentity;
-use super::reading::{Read, Record, Text};
+use super::reading::Read;
 use crate::domain::payload::Texts;
 use crate::domain::{ContentHash, Payload, Window};
 use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};

@@ -6,6 +6,7 @@
 pub mod commit;
 pub mod engine;
 mod heartbeat;
+pub mod intake;
 pub mod paging;
 mod planner;
 pub mod prove;

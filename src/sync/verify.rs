@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicBool;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::commit::settle_repeats;
+use super::intake::{Record, Text};
 use super::planner::learn_size;
-use super::reading::{Read, ReadError, Record, Text, Verdict, WindowReader};
+use super::reading::{Read, ReadError, Verdict, WindowReader};
 use super::source::{Metered, Options, Source};
 use super::worker::Bench;
 use crate::api::PageRequest;

@@ -95,9 +95,9 @@ async fn a_worker_frozen_in_the_middle_of_a_copy_holds_its_window_no_longer_than
     let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
     let second = warehouse.claim("second", &scope).await.expect("a claim");
     assert!(second.is_none(), "the server ends it by itself: the mend is needless");
-    let began = std::time::Instant::now();
+    let asked_at = std::time::Instant::now();
     while warehouse.end_silent_copies().await.expect("an answer") == 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "the frozen worker still holds its window");
+        assert!(asked_at.elapsed() < Duration::from_secs(20), "the frozen worker still holds its window");
         tokio::time::sleep(LOOK).await;
     }
     let taken = loop {

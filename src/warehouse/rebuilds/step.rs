@@ -1,0 +1,271 @@
+//! One transaction of a rebuild.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::{KeptPayload, Looked, Remapped, fixed_hash, payloads, take_place, write_place};
+use crate::domain::ContentHash;
+use crate::warehouse::error::Remedy;
+use crate::warehouse::load::dimensions::Keys;
+use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
+use crate::warehouse::load::{SetAside, compare};
+use crate::warehouse::{Warehouse, WarehouseError, quarantine};
+
+/// One transaction of a rebuild: the next payloads, the rows that come of them, and how far it is.
+#[derive(Debug)]
+pub struct RebuildStep {
+    warehouse: Warehouse,
+    transaction: Transaction<'static, Postgres>,
+    id: i64,
+    keys: Keys,
+    now: DateTime<Utc>,
+    payloads: Vec<KeptPayload>,
+    is_last_of_range: bool,
+    is_last: bool,
+    rewritten: usize,
+    refused: usize,
+}
+
+impl Warehouse {
+    /// Begins the next transaction of a rebuild, with at most `most` payloads. `None` when it is over.
+    /// Errors with [`WarehouseError::Fenced`] when another process has taken it over.
+    pub async fn open_rebuild_step(
+        &self,
+        id: i64,
+        worker: &str,
+        most: usize,
+    ) -> Result<Option<RebuildStep>, WarehouseError> {
+        let mut transaction = self.begin_load().await?;
+        let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
+        let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
+            .bind(self.clock.database_time())
+            .fetch_one(&mut *transaction)
+            .await?;
+        let payloads = payloads(&mut transaction, &place, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+        let is_last = payloads.len() < most;
+        Ok(Some(RebuildStep {
+            warehouse: self.clone(),
+            transaction,
+            id,
+            keys: self.dimensions.keys(),
+            now,
+            payloads,
+            // Without a range there is nothing that moved into it.
+            is_last_of_range: is_last && !place.is_among_moved && (place.from_at.is_some() || place.to_at.is_some()),
+            is_last: is_last && (place.is_among_moved || (place.from_at.is_none() && place.to_at.is_none())),
+            rewritten: 0,
+            refused: 0,
+        }))
+    }
+}
+
+impl RebuildStep {
+    /// Hands out the payloads, by key.
+    pub fn take_payloads(&mut self) -> Vec<KeptPayload> {
+        std::mem::take(&mut self.payloads)
+    }
+
+    /// Whether the calendar has the business day of a start. It spans 2000 to 2060.
+    pub fn is_in_calendar(&self, started_at: DateTime<Utc>) -> bool {
+        (2000..=2060).contains(&self.business_day(started_at).year())
+    }
+
+    fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
+        moment.with_timezone(&self.warehouse.time_zone).date_naive()
+    }
+
+    /// Writes the rows of contacts that came out otherwise than they are held. What was received since
+    /// the payload was taken out is left alone. One that the database refuses keeps the rows it has.
+    pub async fn rewrite(&mut self, contacts: &[Remapped<'_>]) -> Result<(), WarehouseError> {
+        let mut pending: Vec<&[Remapped<'_>]> = vec![contacts];
+        while let Some(batch) = pending.pop() {
+            if batch.is_empty() {
+                continue;
+            }
+            sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
+            let checkpoint = self.keys.checkpoint();
+            match self.rewrite_batch(batch).await {
+                Ok(rewritten) => {
+                    sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
+                    self.rewritten += rewritten;
+                }
+                Err(error) if error.remedy() == Remedy::Data => {
+                    sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
+                    self.keys.restore(checkpoint);
+                    if let [single] = batch {
+                        let reason = format!("database_refused_{}", error.sqlstate().unwrap_or_default());
+                        self.refuse(single.kept, reason, String::new(), single.incoming.mapper_version).await?;
+                    } else {
+                        let (early, late) = batch.split_at(batch.len() / 2);
+                        pending.extend([late, early]);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in quarantine that a kept payload cannot become rows any more. The contact keeps the rows
+    /// that an earlier mapping made of it.
+    pub async fn refuse(
+        &mut self,
+        kept: &KeptPayload,
+        reason: String,
+        fault_path: String,
+        mapper_version: i32,
+    ) -> Result<(), WarehouseError> {
+        let conversation_id = sqlx::query_scalar("select conversation_id from kore.contacts where contact_key = $1")
+            .bind(kept.contact_key)
+            .fetch_optional(&mut *self.transaction)
+            .await?;
+        let record = SetAside {
+            conversation_id,
+            payload: &kept.payload,
+            raw_hash: kept.raw_hash,
+            reason,
+            fault_path,
+            mapper_version,
+            read_at: kept.read_at,
+            started_at: None,
+        };
+        quarantine::keep(&mut self.transaction, &kept.stream, &[record], kept.requested, self.now).await?;
+        self.refused += 1;
+        Ok(())
+    }
+
+    async fn rewrite_batch(&mut self, batch: &[Remapped<'_>]) -> Result<usize, WarehouseError> {
+        // Of all, not only of what differs: names of agents and queues follow the latest contact.
+        let contacts = batch.iter().map(|remapped| (&remapped.incoming.contact, remapped.kept.contact_key));
+        let Warehouse { members, dimensions, .. } = &self.warehouse;
+        self.keys.resolve(members, dimensions, contacts).await?;
+        let held = held(&mut self.transaction, batch).await?;
+        let all: Vec<&Remapped<'_>> = batch.iter().collect();
+        let tables = self.encoded(&all, &held)?;
+        let contacts: Vec<_> = batch.iter().map(|r| (r.kept.contact_key, &r.incoming.contact)).collect();
+        let differing = compare::differing(&mut self.transaction, &tables, &contacts).await?;
+        drop(tables);
+        let differing: Vec<&Remapped<'_>> =
+            all.into_iter().filter(|remapped| differing.contains(&remapped.kept.contact_key)).collect();
+        let current = self.lock(&differing).await?;
+        let due: Vec<&Remapped<'_>> = differing
+            .into_iter()
+            .filter(|remapped| current.get(&remapped.kept.contact_key) == Some(&remapped.kept.raw_hash))
+            .collect();
+        if !due.is_empty() {
+            self.replace(&due, &held).await?;
+        }
+        self.note_mapper(batch).await?;
+        Ok(due.len())
+    }
+
+    /// Locks contacts in key order and gives the payload that each has now.
+    async fn lock(&mut self, contacts: &[&Remapped<'_>]) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
+        let keys: Vec<Uuid> = contacts.iter().map(|remapped| remapped.kept.contact_key).collect();
+        sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
+            .bind(&keys)
+            .execute(&mut *self.transaction)
+            .await?;
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1) order by contact_key for update",
+        )
+        .bind(&keys)
+        .fetch_all(&mut *self.transaction)
+        .await?;
+        Ok(rows.into_iter().map(|(key, hash)| (key, fixed_hash(&hash))).collect())
+    }
+
+    async fn replace(&mut self, due: &[&Remapped<'_>], held: &HashMap<Uuid, Standing>) -> Result<(), WarehouseError> {
+        let keys: Vec<Uuid> = due.iter().map(|remapped| remapped.kept.contact_key).collect();
+        for table in CHILD_TABLES.iter().chain(&["contacts"]) {
+            // The names are our own constants.
+            sqlx::query(sqlx::AssertSqlSafe(format!("delete from kore.{table} where contact_key = any($1)")))
+                .bind(&keys)
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        self.encoded(due, held)?.send(&mut self.transaction).await?;
+        let removed: Vec<(Uuid, DateTime<Utc>)> =
+            keys.iter().filter_map(|key| Some((*key, held.get(key)?.removed_at?))).collect();
+        if !removed.is_empty() {
+            sqlx::query(
+                "update kore.contacts c set removed_at = n.removed_at from unnest($1::uuid[], $2::timestamptz[]) as n (key, removed_at) \
+                 where c.contact_key = n.key",
+            )
+            .bind(removed.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+            .bind(removed.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+            .execute(&mut *self.transaction)
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn encoded(&self, contacts: &[&Remapped<'_>], held: &HashMap<Uuid, Standing>) -> Result<Tables, WarehouseError> {
+        let mut tables = Tables::default();
+        for remapped in contacts {
+            let (kept, contact) = (remapped.kept, &remapped.incoming.contact);
+            let placement = Placement {
+                contact_key: kept.contact_key,
+                stream: &kept.stream,
+                started_on: self.business_day(contact.started_at),
+                first_seen_at: held.get(&kept.contact_key).map_or(kept.read_at, |standing| standing.first_seen_at),
+                now: self.now,
+            };
+            let form = contact.evaluation_form.as_ref();
+            let form = form.map(|form| self.keys.form(form).ok_or(MissingKey("evaluation_forms"))).transpose()?;
+            tables.contact(contact, &placement, form);
+            tables.children(contact, kept.contact_key, &self.keys)?;
+        }
+        Ok(tables)
+    }
+
+    async fn note_mapper(&mut self, batch: &[Remapped<'_>]) -> Result<(), WarehouseError> {
+        let Some(version) = batch.first().map(|remapped| remapped.incoming.mapper_version) else { return Ok(()) };
+        sqlx::query(
+            "update koresync.raw_contacts r set mapper_version = $3 from ( \
+               select o.contact_key from koresync.raw_contacts o \
+               join unnest($1::uuid[], $2::bytea[]) as n (key, raw_hash) on o.contact_key = n.key and o.raw_hash = n.raw_hash \
+               where o.mapper_version <> $3 order by o.contact_key for update of o) due \
+             where r.contact_key = due.contact_key",
+        )
+        .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
+        .bind(batch.iter().map(|remapped| remapped.kept.raw_hash.0.to_vec()).collect::<Vec<_>>())
+        .bind(version)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// How far it is, then COMMIT. `last` is the key of the last payload. Gives whether it is over.
+    pub async fn finish(mut self, visited: usize, last: Option<Uuid>) -> Result<bool, WarehouseError> {
+        self.keys.update_attributes(&mut self.transaction).await?;
+        let counts = Looked { visited, rewritten: self.rewritten, refused: self.refused };
+        let ends = (self.is_last, self.is_last_of_range);
+        let time = self.warehouse.clock.database_time();
+        write_place(&mut self.transaction, self.id, last, counts, ends, time).await?;
+        self.transaction.commit().await?;
+        Ok(self.is_last)
+    }
+}
+
+/// What a contact's row holds besides its content.
+#[derive(Debug)]
+struct Standing {
+    first_seen_at: DateTime<Utc>,
+    removed_at: Option<DateTime<Utc>>,
+}
+
+async fn held(
+    connection: &mut PgConnection,
+    batch: &[Remapped<'_>],
+) -> Result<HashMap<Uuid, Standing>, WarehouseError> {
+    let rows: Vec<(Uuid, DateTime<Utc>, Option<DateTime<Utc>>)> =
+        sqlx::query_as("select contact_key, first_seen_at, removed_at from kore.contacts where contact_key = any($1)")
+            .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
+            .fetch_all(connection)
+            .await?;
+    Ok(rows.into_iter().map(|(key, first_seen_at, removed_at)| (key, Standing { first_seen_at, removed_at })).collect())
+}
