@@ -3,8 +3,6 @@
 mod estimate;
 mod follow;
 
-pub(super) use follow::follow_first;
-
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -98,4 +98,13 @@ impl Context {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         self.loader.load()
     }
+
+    /// The log of a command that tells its progress by itself: of single windows it tells whoever asks for them.
+    pub fn log_beside_progress(&self, settings: &Settings) -> LogSettings {
+        let mut log = settings.log.clone();
+        if self.global.verbose == 0 && log.level == "info" {
+            log.level = "warn".into();
+        }
+        log
+    }
 }

@@ -74,13 +74,11 @@ struct Shown {
 
 pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, anyhow::Error> {
     let settings = context.settings()?;
-    if let QuarantineCommand::Retry(args) = args.command {
-        return Box::pin(retry(args, settings, context)).await;
-    }
-    let warehouse = session::open(&settings, &context.clock).await?;
     let is_json = context.global.json;
     match args.command {
+        QuarantineCommand::Retry(args) => return Box::pin(retry(args, settings, context)).await,
         QuarantineCommand::List(args) => {
+            let warehouse = session::open(&settings, &context.clock).await?;
             if let Some(stream) = &args.stream {
                 warehouse.stream_state(stream).await?;
             }
@@ -93,8 +91,10 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
             if records.is_empty() {
                 output::say("no record is in quarantine");
             }
+            warehouse.close().await;
         }
         QuarantineCommand::Show(args) => {
+            let warehouse = session::open(&settings, &context.clock).await?;
             let (record, payload) = warehouse.quarantined_record(args.id).await?;
             let shown = Shown { record, payload: String::from_utf8_lossy(&payload).into_owned() };
             if is_json {
@@ -108,10 +108,9 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
                 ));
                 output::data(&shown.payload)?;
             }
+            warehouse.close().await;
         }
-        QuarantineCommand::Retry(_) => {}
     }
-    warehouse.close().await;
     Ok(Exit::Done)
 }
 

@@ -17,8 +17,8 @@ use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::sync::{Outcome, rebuild};
 use crate::telemetry::logs;
+use crate::warehouse::Warehouse;
 use crate::warehouse::rebuilds::{Rebuild, RebuildScope, SILENT_FOR};
-use crate::warehouse::{Warehouse, WarehouseError};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -59,11 +59,7 @@ pub async fn execute(args: RebuildArgs, context: &Context) -> Result<Exit, anyho
         let message = format!("--from {} is not before --to {}", time(from), time(to));
         return Err(Ended::new(Exit::Usage, message).into());
     }
-    let mut log = settings.log.clone();
-    if context.global.verbose == 0 && log.level == "info" {
-        log.level = "warn".into();
-    }
-    logs::install(&log)?;
+    logs::install(&context.log_beside_progress(&settings))?;
     let configured = settings.warehouse.time_zone;
     if let Some(zone) = args.time_zone {
         settings.warehouse.time_zone = zone;
@@ -107,7 +103,7 @@ impl Work {
         }
         let id = rebuild::file(&warehouse, &self.scope).await?;
         let worker = session::owner();
-        hold(&warehouse, id, &worker, &self.stop).await?;
+        session::take_in_hand(&self.stop, SILENT_FOR, || Box::pin(warehouse.hold_rebuild(id, &worker))).await?;
         let run = warehouse.begin_run(&worker, "rebuild").await?;
         let began = warehouse.rebuild(id).await?;
         if began.visited > 0 {
@@ -171,19 +167,6 @@ impl Work {
             )
             .into()),
             (state, _) => Err(Ended::new(Exit::Partly, format!("rebuild {id} is {state}")).into()),
-        }
-    }
-}
-
-/// Takes it in hand, or waits as long as a process that was killed may still look alive.
-async fn hold(warehouse: &Warehouse, id: i64, worker: &str, stop: &CancellationToken) -> Result<(), WarehouseError> {
-    let began = Instant::now();
-    loop {
-        match warehouse.hold_rebuild(id, worker).await {
-            Err(WarehouseError::Held(_)) if began.elapsed() <= SILENT_FOR && !stop.is_cancelled() => {
-                stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
-            }
-            held => return held,
         }
     }
 }

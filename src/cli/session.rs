@@ -98,6 +98,25 @@ pub async fn prepare(
     Ok(prepared.await?.map(|()| warehouse))
 }
 
+/// Takes something in hand that one process holds at a time, or waits as long as a holder that died may still look
+/// alive (`silent_for`): one that was killed is succeeded at once by the one started after it; a living one is left alone.
+pub async fn take_in_hand<'a>(
+    stop: &CancellationToken,
+    silent_for: Duration,
+    mut hold: impl FnMut() -> Attempt<'a, ()> + Send,
+) -> Result<(), WarehouseError> {
+    let began = Instant::now();
+    loop {
+        match hold().await {
+            Err(WarehouseError::Held(_)) if stop.is_cancelled() => return Err(WarehouseError::Stopped),
+            Err(WarehouseError::Held(_)) if began.elapsed() <= silent_for => {
+                stop.run_until_cancelled(tokio::time::sleep(TRY_EVERY)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Tries until it works, fails in a way that waiting does not mend, or patience ends. `None` when
 /// stopped; a try that is under way is never cancelled.
 pub async fn patiently<'a, T>(

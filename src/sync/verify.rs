@@ -50,7 +50,7 @@ pub struct Comparison {
     pub equal: u64,
     /// Records that could not become rows, and are kept in quarantine as they were read.
     pub quarantined: u64,
-    /// Contacts whose payload is gone: only their ids could be compared.
+    /// Contacts without an entry in `koresync.raw_contacts`: only their ids could be compared.
     pub by_id_alone: u64,
     /// Read, and not in the tables, or marked there as removed.
     pub missing_here: Vec<Differing>,

@@ -25,6 +25,7 @@ impl Warehouse {
                select to_timestamp(n * $2) as from_at from generate_series( \
                  floor(extract(epoch from s.start_at) / $2)::bigint, floor(extract(epoch from s.watermark) / $2)::bigint - 1) n) g \
              where s.stream = $1 and greatest(g.from_at, s.start_at) < g.from_at + make_interval(secs => $2) \
+               and greatest(g.from_at, s.start_at) >= coalesce(s.kept_from, '-infinity') \
                and not exists (select from koresync.counted_ranges c where c.stream = s.stream \
                  and c.from_at = greatest(g.from_at, s.start_at)) \
                and not exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' \
@@ -48,7 +49,8 @@ impl Warehouse {
         let range: Option<(DateTime<Utc>, DateTime<Utc>)> = sqlx::query_as(
             "update koresync.counted_ranges c set due_at = $2 + make_interval(secs => $3) \
              where c.stream = $1 and c.from_at = (select d.from_at from koresync.counted_ranges d \
-               where d.stream = $1 and d.due_at <= $2 and not exists (select from koresync.windows o where o.stream = $1 \
+               where d.stream = $1 and d.due_at <= $2 \
+                 and d.from_at >= coalesce((select k.kept_from from koresync.streams k where k.stream = $1), '-infinity') and not exists (select from koresync.windows o where o.stream = $1 \
                  and o.state in ('planned', 'unverified') and o.lane = 'recheck' and o.from_at < d.to_at and o.to_at > d.from_at) \
                order by d.due_at, d.from_at limit 1) \
              returning c.from_at, c.to_at",

@@ -104,6 +104,18 @@ macro_rules! no_open_recheck {
     };
 }
 
+/// Of this condition: what the window holds is kept, as far as retention goes.
+macro_rules! is_kept {
+    ($window:literal) => {
+        concat!(
+            $window,
+            ".from_at >= coalesce((select k.kept_from from koresync.streams k where k.stream = ",
+            $window,
+            ".stream), '-infinity')"
+        )
+    };
+}
+
 /// Windows looked at in one go; what is left comes with the next look.
 const LOOK: i64 = 2_000;
 
@@ -132,6 +144,16 @@ impl Warehouse {
         Ok(())
     }
 
+    /// Contacts that start before `from` are let go: what they were read from is not read again.
+    pub async fn set_kept_from(&self, stream: &str, from: Option<DateTime<Utc>>) -> Result<(), WarehouseError> {
+        sqlx::query("update koresync.streams set kept_from = $2 where stream = $1 and kept_from is distinct from $2")
+            .bind(stream)
+            .bind(from)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// What there is to do for these streams at `now`; settled windows are stale when read before `stale_before`.
     pub async fn agenda(
         &self,
@@ -143,10 +165,12 @@ impl Warehouse {
             "select s.stream, \
                exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.rung is null) as has_unscheduled, \
                exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' \
-                 and w.recheck_at <= $2 and w.rung <= coalesce(s.rungs_carried, w.rung)) as is_rung_due, \
-               exists (select from koresync.counted_ranges c where c.stream = s.stream and c.due_at <= $2) as is_count_due, \
+                 and w.recheck_at <= $2 and w.rung <= coalesce(s.rungs_carried, w.rung) \
+                 and w.from_at >= coalesce(s.kept_from, '-infinity')) as is_rung_due, \
+               exists (select from koresync.counted_ranges c where c.stream = s.stream and c.due_at <= $2 \
+                 and c.from_at >= coalesce(s.kept_from, '-infinity')) as is_count_due, \
                exists (select from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.rung is not null \
-                 and w.recheck_at is null and w.read_at < $3) as is_stale \
+                 and w.recheck_at is null and w.read_at < $3 and w.from_at >= coalesce(s.kept_from, '-infinity')) as is_stale \
              from koresync.streams s where s.stream = any($1)",
         )
         .bind(streams)
@@ -198,8 +222,11 @@ impl Warehouse {
              from koresync.windows w where w.stream = $1 and w.state = 'verified' and w.recheck_at is not null \
                and w.ripe_at <= $2 and w.rung <= $3 and ",
             no_open_recheck!(),
-            " and exists (select from koresync.windows d where d.stream = $1 and d.state = 'verified' and d.recheck_at <= $2 and d.rung <= $3) \
-             order by w.rung, w.to_at desc limit $4"
+            " and ",
+            is_kept!("w"),
+            " and exists (select from koresync.windows d where d.stream = $1 and d.state = 'verified' and d.recheck_at <= $2 and d.rung <= $3 and ",
+            is_kept!("d"),
+            ") order by w.rung, w.to_at desc limit $4"
         ))
         .bind(stream)
         .bind(now)
@@ -216,6 +243,8 @@ impl Warehouse {
             "select w.from_at from koresync.windows w where w.stream = $1 and w.state = 'verified' and w.rung is not null \
                and w.recheck_at is null and w.read_at < $2 and ",
             no_open_recheck!(),
+            " and ",
+            is_kept!("w"),
             " order by w.read_at, w.from_at limit 1"
         ))
         .bind(stream)
@@ -319,12 +348,13 @@ impl Warehouse {
     ) -> Result<Vec<(String, i64)>, WarehouseError> {
         Ok(sqlx::query_as(concat!(
             "select s.stream, (select count(*) from koresync.windows w where w.stream = s.stream and w.state = 'verified' \
-                 and w.recheck_at <= $1 and w.rung <= coalesce(s.rungs_carried, w.rung) and ",
+                 and w.recheck_at <= $1 and w.rung <= coalesce(s.rungs_carried, w.rung) \
+                 and w.from_at >= coalesce(s.kept_from, '-infinity') and ",
             no_open_recheck!(),
             ") + (select count(*) from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.rung is null \
                  and coalesce(w.first_verified_at, w.verified_at) <= $1 - make_interval(secs => $2)) \
                + (select count(*) from koresync.counted_ranges c where c.stream = s.stream and c.due_at <= $1 \
-                 and s.filter_field = 'start' and s.is_total_rows is distinct from false) \
+                 and c.from_at >= coalesce(s.kept_from, '-infinity') and s.filter_field = 'start' and s.is_total_rows is distinct from false) \
              from koresync.streams s where s.is_configured"
         ))
         .bind(by)
@@ -341,15 +371,17 @@ impl Warehouse {
                  min(w.recheck_at) filter (where w.recheck_at <= $1 and w.rung <= coalesce(s.rungs_carried, w.rung)) as due_since, \
                  count(*) filter (where w.recheck_at <= $1 and w.rung > s.rungs_carried) as given_up, \
                  min(w.recheck_at) filter (where w.recheck_at > $1) as next_at \
-               from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.recheck_at is not null) d, \
+               from koresync.windows w where w.stream = s.stream and w.state = 'verified' and w.recheck_at is not null \
+                 and w.from_at >= coalesce(s.kept_from, '-infinity')) d, \
              lateral (select count(*) filter (where reason = 'rung') as open_rung, \
                  count(*) filter (where reason in ('count', 'difference')) as open_count, count(*) filter (where reason = 'spare') as open_spare \
                from koresync.windows where stream = s.stream and lane = 'recheck' and state in ('planned', 'unverified')) o, \
              lateral (select count(*) as settled, coalesce(sum(in_window), 0)::bigint as settled_contacts, min(read_at) as settled_read_at \
-               from koresync.windows where stream = s.stream and state = 'verified' and rung is not null and recheck_at is null) t, \
+               from koresync.windows where stream = s.stream and state = 'verified' and rung is not null and recheck_at is null \
+                 and from_at >= coalesce(s.kept_from, '-infinity')) t, \
              lateral (select count(*) as counted, count(*) filter (where due_at <= $1) as counts_due, \
                  count(*) filter (where differed_at = counted_at) as counts_differed \
-               from koresync.counted_ranges where stream = s.stream) c, \
+               from koresync.counted_ranges where stream = s.stream and from_at >= coalesce(s.kept_from, '-infinity')) c, \
              lateral (select coalesce(sum(requests) filter (where day = ($1 at time zone 'UTC')::date), 0)::bigint as requests_today, \
                  coalesce(sum(requests) filter (where day = ($1 at time zone 'UTC')::date - 1), 0)::bigint as requests_yesterday \
                from koresync.spending where stream = s.stream and lane = 'recheck') p \

@@ -20,9 +20,6 @@ pub struct Reference {
     pub name: String,
     /// For people: from where to where.
     pub words: String,
-    /// False where rows that break it may be all right, and are told alone.
-    #[sqlx(skip)]
-    is_information: bool,
     /// Gives (rows, broken).
     counting: String,
     /// Gives keys of broken rows, as text; `$1` is how many.
@@ -37,15 +34,13 @@ pub struct Finding {
     /// Rows looked at: those that refer to something.
     pub rows: i64,
     pub broken: i64,
-    /// True where `broken` rows may be all right.
-    pub is_information: bool,
     /// Keys of at most ten broken rows.
     pub examples: Vec<String>,
 }
 
 impl Finding {
     pub fn is_broken(&self) -> bool {
-        self.broken > 0 && !self.is_information
+        self.broken > 0
     }
 }
 
@@ -66,14 +61,13 @@ macro_rules! watermark_ahead {
     };
 }
 
-/// Name, meaning, whether it is information alone, (rows, broken), keys of the broken ones.
-type Invariant = (&'static str, &'static str, bool, &'static str, &'static str);
+/// Name, meaning, (rows, broken), keys of the broken ones.
+type Invariant = (&'static str, &'static str, &'static str, &'static str);
 
 const INVARIANTS: [Invariant; 9] = [
     (
         "contacts_once",
         "kore.contacts: one row a stream and conversation",
-        false,
         // Not by the unique index that promises it.
         "select coalesce(sum(n), 0)::bigint, coalesce(sum(n) filter (where n > 1), 0)::bigint \
          from (select count(*) as n from kore.contacts group by stream || '', conversation_id || '') c",
@@ -83,7 +77,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "contacts_stream",
         "kore.contacts (stream) → koresync.streams",
-        false,
         "select count(*), count(*) filter (where s.stream is null) \
          from kore.contacts c left join koresync.streams s on s.stream = c.stream",
         "select format('contact_key=%s, stream=%s', c.contact_key, c.stream) \
@@ -92,7 +85,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "contacts_started_on",
         "kore.contacts: started_on is the day of started_at in the zone of kore.settings",
-        false,
         "select count(*), count(*) filter (where (c.started_at at time zone s.time_zone)::date is distinct from c.started_on) \
          from kore.contacts c left join kore.settings s on true",
         "select format('contact_key=%s, started_on=%s', c.contact_key, c.started_on) \
@@ -102,7 +94,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "contact_topics_parent",
         "kore.contact_topics (contact_key, parent_ordinal) → kore.contact_topics, the level above",
-        false,
         "select count(*), count(*) filter (where p.ordinal is null) from kore.contact_topics c \
          left join kore.contact_topics p on p.contact_key = c.contact_key and p.ordinal = c.parent_ordinal and p.level = c.level - 1 \
          where c.parent_ordinal is not null",
@@ -114,7 +105,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "payloads_contact",
         "koresync.raw_contacts (contact_key, stream) → kore.contacts",
-        false,
         "select count(*), count(*) filter (where c.contact_key is null) from koresync.raw_contacts r \
          left join kore.contacts c on c.contact_key = r.contact_key and c.stream = r.stream",
         "select format('contact_key=%s, stream=%s', r.contact_key, r.stream) from koresync.raw_contacts r \
@@ -122,8 +112,7 @@ const INVARIANTS: [Invariant; 9] = [
     ),
     (
         "contacts_payload",
-        "kore.contacts without payload (a payload may have been let go)",
-        true,
+        "kore.contacts → koresync.raw_contacts (contact_key)",
         "select count(*), count(*) filter (where r.contact_key is null) from kore.contacts c \
          left join koresync.raw_contacts r on r.contact_key = c.contact_key",
         "select format('contact_key=%s', c.contact_key) from kore.contacts c \
@@ -132,7 +121,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "windows_sums",
         "koresync.windows: a window that was read has all its sums, and they add up",
-        false,
         concat!(
             "select count(*), count(*) filter (where ",
             windows_sums!(),
@@ -147,7 +135,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "windows_request",
         "koresync.windows: a verified window was asked for whole",
-        false,
         "select count(*), count(*) filter (where (requested_from < from_at and requested_to >= to_at) is not true) \
          from koresync.windows where state = 'verified'",
         "select format('id=%s', id) from koresync.windows \
@@ -156,7 +143,6 @@ const INVARIANTS: [Invariant; 9] = [
     (
         "streams_watermark",
         "koresync.streams: all from start_at to watermark lies in verified windows",
-        false,
         concat!("select count(*), count(*) filter (where ", watermark_ahead!(), ") from koresync.streams s"),
         concat!(
             "select format('stream=%s, watermark=%s', s.stream, s.watermark) from koresync.streams s where ",
@@ -198,10 +184,9 @@ impl Warehouse {
         .fetch_all(&self.pool)
         .await
         .map_err(|error| self.explained(error))?;
-        references.extend(INVARIANTS.iter().map(|(name, words, is_information, counting, naming)| Reference {
+        references.extend(INVARIANTS.iter().map(|(name, words, counting, naming)| Reference {
             name: (*name).to_owned(),
             words: (*words).to_owned(),
-            is_information: *is_information,
             counting: (*counting).to_owned(),
             naming: (*naming).to_owned(),
         }));
@@ -228,12 +213,5 @@ async fn look_at(connection: &mut PgConnection, reference: &Reference) -> Result
     } else {
         sqlx::query_scalar(AssertSqlSafe(reference.naming.clone())).bind(EXAMPLES).fetch_all(connection).await?
     };
-    Ok(Finding {
-        name: reference.name.clone(),
-        reference: reference.words.clone(),
-        rows,
-        broken,
-        is_information: reference.is_information,
-        examples,
-    })
+    Ok(Finding { name: reference.name.clone(), reference: reference.words.clone(), rows, broken, examples })
 }

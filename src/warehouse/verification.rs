@@ -10,7 +10,7 @@ use crate::domain::{ContentHash, Window};
 /// The version of a conversation that the tables hold.
 #[derive(Debug, Clone)]
 pub struct HeldVersion {
-    /// `None` when its payload is gone.
+    /// `None` when it has no entry in `koresync.raw_contacts`.
     pub raw_hash: Option<ContentHash>,
     pub canonical_hash: Option<ContentHash>,
     /// When its content was received.
@@ -23,7 +23,7 @@ pub struct HeldVersion {
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Unseen {
     pub conversation_id: String,
-    /// The request range that last delivered it; `None` when its payload is gone.
+    /// The request range that last delivered it; `None` when it has no entry in `koresync.raw_contacts`.
     pub requested_from: Option<DateTime<Utc>>,
     pub requested_to: Option<DateTime<Utc>>,
 }

@@ -6,19 +6,19 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
-use koresync::warehouse::load::{Proof, ReadEntry};
+use koresync::warehouse::load::Proof;
 use koresync::warehouse::streams::{Learned, Registration};
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 use sqlx::Connection as _;
 
-use crate::support::mirror::connect;
+use crate::support::mirror::{connect, entry};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, LOOK, Program};
 use crate::support::site::Site;
 
-const LEASE: Duration = Duration::from_secs(1);
-const SOON: Duration = Duration::from_mins(5);
+const LEASE: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
     migrate::up(&connect(database.url())).await.expect("a schema");
@@ -54,17 +54,7 @@ async fn a_stale_lease_holder_cannot_commit() {
     let held = warehouse.claim("second", &scope).await.expect("a claim").expect("a window whose lease is over");
     assert_eq!((held.id, held.fence), (stale.id, stale.fence + 1));
 
-    let (requested_from, requested_to) = stale.window.request_range();
-    let entry = ReadEntry {
-        requested_from,
-        requested_to,
-        total: Some(0),
-        rows: 0,
-        distinct: 0,
-        requests: 1,
-        proof: Some(Proof::Snapshot),
-        failure: None,
-    };
+    let entry = entry(stale.window, 0, Some(Proof::Snapshot));
     let refused = warehouse.open_commit(&stale, entry.clone()).await;
     assert!(matches!(refused, Err(WarehouseError::Fenced)), "{refused:?}");
     assert!(!warehouse.renew(&stale).await.expect("an answer"), "a lease was renewed that another one has");
@@ -83,7 +73,7 @@ async fn a_worker_frozen_in_the_middle_of_a_copy_holds_its_window_no_longer_than
     let options: sqlx::postgres::PgConnectOptions = database.url().parse().expect("options");
     let mut frozen = sqlx::PgConnection::connect_with(&options.application_name("koresync")).await.expect("a worker");
     let begun = format!(
-        "begin; set local statement_timeout = '1s'; select from koresync.windows where id = {} for update",
+        "begin; set local statement_timeout = '3s'; select from koresync.windows where id = {} for update",
         claim.id
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(begun)).execute(&mut frozen).await.expect("a transaction");

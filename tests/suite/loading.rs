@@ -8,28 +8,17 @@ use koresync::domain::clock::Clock as _;
 use koresync::domain::payload::Packer;
 use koresync::domain::{ContentHash, SystemClock};
 use koresync::normalise::{MAPPER_VERSION, normalise};
-use koresync::warehouse::load::{Incoming, Proof, ReadEntry, WindowCommit};
+use koresync::warehouse::load::{Incoming, Proof, WindowCommit};
 use koresync::warehouse::streams::{Learned, Registration};
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 
-use crate::support::mirror::connect;
+use crate::support::mirror::{connect, entry};
 use crate::support::postgres::TestDatabase;
 
-/// A commit of a window of one conversation more than was written before.
+/// A commit of a window of two conversations.
 async fn commit(warehouse: &Warehouse, claim: &Claim) -> WindowCommit {
-    let (requested_from, requested_to) = claim.window.request_range();
-    let (rows, proof) = (2, Some(Proof::Snapshot));
-    let entry = ReadEntry {
-        requested_from,
-        requested_to,
-        total: Some(2),
-        rows,
-        distinct: 2,
-        requests: 1,
-        proof,
-        failure: None,
-    };
+    let entry = entry(claim.window, 2, Some(Proof::Snapshot));
     warehouse.open_commit(claim, entry).await.expect("a commit")
 }
 

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use koresync::domain::Window;
+use koresync::normalise::MAPPER_VERSION;
 use koresync::simulate::{Fault, FaultRate, Options};
 use koresync::sync::{Outcome, rebuild};
 use koresync::warehouse::WarehouseError;
-use koresync::warehouse::load::ReadEntry;
 use koresync::warehouse::rebuilds::{Rebuild, RebuildScope};
 use koresync::warehouse::windows::Scope;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mirror::{Mirror, STREAM, Settings, end, population};
+use crate::support::mirror::{Mirror, STREAM, Settings, end, entry, population};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
 
-const A_WHILE: Duration = Duration::from_mins(3);
+const A_WHILE: Duration = Duration::from_mins(1);
 
 /// Every row of the contacts that are left alone: those whose id does not end in 0, 1 or 2.
 const ROWS_LEFT_ALONE: &str = "select count(*) + sum(hashtextextended(tableoid::text || ctid::text || xmin::text, 0) % 1000003)::bigint from ( \
@@ -62,7 +62,8 @@ async fn a_rebuild_mends_what_was_spoilt_and_writes_nothing_else() {
     spoil(&mirror).await;
     let rows = mirror.number("select count(*) from koresync.raw_contacts where contact_key::text ~ '[012]$'").await;
     let sent = mirror.vendor.stats().requests;
-    sqlx::query("update koresync.raw_contacts set mapper_version = 1 where contact_key::text !~ '[012]$'")
+    sqlx::query("update koresync.raw_contacts set mapper_version = $1 where contact_key::text !~ '[012]$'")
+        .bind(MAPPER_VERSION)
         .execute(&mirror.database.pool().await)
         .await
         .expect("an update");
@@ -116,7 +117,7 @@ async fn a_killed_rebuild_goes_on_where_it_was_beside_a_daemon() {
     sqlx::raw_sql(SPOIL).execute(&mut connection).await.expect("damage");
     // Each step takes a while, and the history is read again meanwhile.
     sqlx::raw_sql(
-        "create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.15); return new; end $$; \
+        "create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return new; end $$; \
          create trigger linger before update of visited on koresync.rebuilds for each row execute function linger(); \
          alter table koresync.rebuilds enable always trigger linger; \
          insert into koresync.backfills (stream, from_at, to_at, planned_down_to, origin, created_at) \
@@ -161,8 +162,8 @@ async fn another_time_zone_is_refused_until_all_days_are_moved() {
     let (exit, told) = zone.run(&["rebuild", "--time-zone", "Asia/Tokyo", "--stream", "fresh"], A_WHILE).await;
     assert_eq!(exit, Some(2), "{told}");
     let mut connection = site.connection().await;
-    let half = "insert into koresync.rebuilds (time_zone, mapper_version, expected, created_at) values ('Asia/Tokyo', 1, 0, now())";
-    sqlx::raw_sql(half).execute(&mut connection).await.expect("a move that was interrupted");
+    let half = "insert into koresync.rebuilds (time_zone, mapper_version, expected, created_at) values ('Asia/Tokyo', $1, 0, now())";
+    sqlx::query(half).bind(MAPPER_VERSION).execute(&mut connection).await.expect("a move that was interrupted");
     let (exit, told) = utc.run(&["run", "--once"], A_WHILE).await;
     assert_eq!(exit, Some(78), "{told}");
 
@@ -193,17 +194,7 @@ async fn a_daemon_that_counts_days_in_a_former_zone_writes_nothing() {
     let claim = warehouse.claim("test", &scope).await.expect("a claim").expect("a window");
     let tokyo = RebuildScope { time_zone: Some(chrono_tz::Asia::Tokyo), ..RebuildScope::default() };
     rebuild::file(&warehouse, &tokyo).await.expect("a move");
-    let (requested_from, requested_to) = claim.window.request_range();
-    let entry = ReadEntry {
-        requested_from,
-        requested_to,
-        total: Some(0),
-        rows: 0,
-        distinct: 0,
-        requests: 1,
-        proof: None,
-        failure: None,
-    };
+    let entry = entry(claim.window, 0, None);
     let refused = warehouse.open_commit(&claim, entry).await;
     assert!(matches!(refused, Err(WarehouseError::TimeZone { .. })), "{refused:?}");
 }

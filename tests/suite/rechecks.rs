@@ -10,13 +10,13 @@ use koresync::domain::clock::SharedClock;
 use koresync::simulate::{Fault, FaultRate, Filter, Options};
 use koresync::sync::recheck::cost::{Demand, pass};
 use koresync::sync::recheck::{Fill, Rule};
-use koresync::sync::{Mode, Outcome};
-use koresync::warehouse::load::{Outcomes, Presence, Proof, ReadEntry};
+use koresync::sync::{Mode, Outcome, Retention};
+use koresync::warehouse::load::{Outcomes, Presence, Proof};
 use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Errand, Scope};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, contacts, end, population};
+use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, contacts, end, entry, population};
 use crate::support::standing::StandingClock;
 
 fn faulty(faults: &[(Fault, f64)]) -> Options {
@@ -167,23 +167,36 @@ async fn a_recheck_of_unchanged_contacts_writes_no_row() {
     assert!(mirror.number("select count(*) from koresync.windows where is_quiet").await > 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_lets_go_of_is_not_read_again() {
+    let (mut mirror, clock) = standing(population(), Settings::default()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    mirror.settings.retention = Retention { payloads: None, contacts: Some(Duration::from_hours(7 * 24)) };
+    clock.pass(TimeDelta::days(2));
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    clock.pass(TimeDelta::days(8));
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let read_again =
+        |condition: &str| format!("select count(*) from koresync.windows where lane = 'recheck' and {condition}");
+    let kept = read_again("from_at >= '2026-03-26T00:00:00Z'");
+    let gone = read_again("from_at < '2026-03-25T00:00:00Z'");
+    let pool = mirror.database.pool().await;
+    for (query, is_due) in [(kept, true), (gone, false)] {
+        let windows: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query.clone())).fetch_one(&pool).await.expect("a count");
+        assert_eq!(windows > 0, is_due, "{windows}: {query}");
+    }
+    let due = mirror.warehouse().recheck_statuses(mirror.clock.now()).await.expect("the rechecks");
+    assert!(due.iter().all(|stream| stream.due == 0 && stream.counts_due == 0), "{due:?}");
+}
+
 /// Writes a read of `window` that brought nothing at all.
 async fn empty_read(mirror: &Mirror, window: Window, proof: Option<Proof>, learned: &Learned) -> Outcomes {
     let warehouse = mirror.warehouse();
     assert!(warehouse.file_recheck(STREAM, window, Errand::rung(1)).await.expect("an answer"), "a recheck is open");
     let scope = Scope { streams: vec![STREAM.to_owned()], backfill_id: None };
     let claim = warehouse.claim("test", &scope).await.expect("an answer").expect("the recheck");
-    let (requested_from, requested_to) = window.request_range();
-    let entry = ReadEntry {
-        requested_from,
-        requested_to,
-        total: Some(0),
-        rows: 0,
-        distinct: 0,
-        requests: 1,
-        proof,
-        failure: None,
-    };
+    let entry = entry(window, 0, proof);
     let mut commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
     let presence = Presence {
         ids: &[],
@@ -361,11 +374,13 @@ async fn a_month_of_the_daemon_spends_on_rechecks_what_the_rule_says() {
         clock.pass(poll);
         // Idle: nothing is open, nor planned by the next looks.
         loop {
+            let was_idle = mirror.number(open).await == 0;
             let seen = looks();
             while looks() < seen + 3 {
+                assert!(!running.is_finished(), "the engine ended by itself");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            if mirror.number(open).await == 0 {
+            if was_idle && mirror.number(open).await == 0 {
                 break;
             }
         }

@@ -6,13 +6,13 @@ use koresync::domain::{ContentHash, Window};
 use koresync::simulate::{Fault, FaultRate, Options};
 use koresync::sync::{Mode, Outcome};
 use koresync::warehouse::WarehouseError;
-use koresync::warehouse::load::{Proof, ReadEntry};
+use koresync::warehouse::load::Proof;
 use koresync::warehouse::windows::Scope;
 use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::mirror::{Mirror, STREAM, Settings, end, population};
+use crate::support::mirror::{Mirror, STREAM, Settings, end, entry, population};
 
 /// Reads the whole history again.
 pub async fn reread(mirror: &Mirror) -> i64 {
@@ -78,18 +78,7 @@ async fn a_text_that_is_held_no_more_when_its_window_is_written_is_not_taken_for
     warehouse.plan_backfill(backfill, TimeDelta::days(7), 1).await.expect("a window");
     let scope = Scope { streams: vec![STREAM.to_owned()], backfill_id: Some(backfill) };
     let claim = warehouse.claim("a test", &scope).await.expect("a claim").expect("a window");
-    let (requested_from, requested_to) = claim.window.request_range();
-    let (rows, proof) = (2, Some(Proof::Snapshot));
-    let entry = ReadEntry {
-        requested_from,
-        requested_to,
-        total: Some(2),
-        rows,
-        distinct: 2,
-        requests: 1,
-        proof,
-        failure: None,
-    };
+    let entry = entry(claim.window, 2, Some(Proof::Snapshot));
 
     let mut connection = sqlx::PgConnection::connect(mirror.database.url()).await.expect("a connection");
     let held: Vec<(Uuid, Vec<u8>)> =

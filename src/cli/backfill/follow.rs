@@ -29,12 +29,7 @@ pub(super) async fn execute(
     settings: Settings,
     context: &Context,
 ) -> Result<Exit, anyhow::Error> {
-    let mut log = settings.log.clone();
-    // The progress tells how it goes; who wants the windows too says so.
-    if context.global.verbose == 0 && log.level == "info" {
-        log.level = "warn".into();
-    }
-    logs::install(&log)?;
+    logs::install(&context.log_beside_progress(&settings))?;
     let life = Lifecycle::start()?;
     let work = Follow {
         order,
@@ -58,25 +53,6 @@ struct Follow {
     stop: CancellationToken,
 }
 
-/// Follows it, or waits as long as a follower that died may still look alive: one that was killed is
-/// succeeded at once by the one started after it; a living one is left alone.
-pub(in crate::cli) async fn follow_first(
-    warehouse: &Warehouse,
-    id: i64,
-    owner: &str,
-    stop: &CancellationToken,
-) -> Result<(), WarehouseError> {
-    let began = Instant::now();
-    loop {
-        match warehouse.follow_backfill(id, owner).await {
-            Err(WarehouseError::Held(_)) if began.elapsed() <= SILENT_FOR && !stop.is_cancelled() => {
-                stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
-            }
-            followed => return followed,
-        }
-    }
-}
-
 impl Follow {
     async fn carry_out(self) -> Result<Exit, anyhow::Error> {
         let patience = Patience::Until(self.settings.sync.give_up);
@@ -94,7 +70,7 @@ impl Follow {
             return Ok(Exit::Done);
         }
         let owner = session::owner();
-        follow_first(&warehouse, id, &owner, &self.stop).await?;
+        session::take_in_hand(&self.stop, SILENT_FOR, || Box::pin(warehouse.follow_backfill(id, &owner))).await?;
         let run = warehouse.begin_run(&owner, "backfill").await?;
         let over = CancellationToken::new();
         let telling = tokio::spawn(tell(warehouse.clone(), id, owner.clone(), self.is_quiet, over.clone()));

@@ -19,7 +19,6 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, anyhow::Error> {
     let warehouse = session::open(&settings, &context.clock).await?;
     let mut findings = Vec::new();
     for reference in warehouse.references().await? {
-        tracing::debug!(reference = reference.name, "Looking at a reference.");
         findings.push(warehouse.look_at(&reference).await?);
     }
     warehouse.close().await;
@@ -40,11 +39,7 @@ pub(super) async fn execute(context: &Context) -> Result<Exit, anyhow::Error> {
 fn render(findings: &[Finding]) -> String {
     let mut table = Table::new([("reference", Align::Left), ("rows", Align::Right), ("broken", Align::Right)]);
     for finding in findings {
-        let broken = match (finding.is_information, finding.broken) {
-            (true, broken) if broken > 0 => format!("({broken})"),
-            (_, broken) => broken.to_string(),
-        };
-        table.row([finding.reference.clone(), finding.rows.to_string(), broken]);
+        table.row([finding.reference.clone(), finding.rows.to_string(), finding.broken.to_string()]);
     }
     let mut text = table.render();
     for finding in findings.iter().filter(|finding| finding.is_broken()) {
@@ -60,22 +55,17 @@ fn render(findings: &[Finding]) -> String {
 mod tests {
     use super::*;
 
-    fn finding(broken: i64, is_information: bool) -> Finding {
-        Finding {
+    #[test]
+    fn a_broken_reference_is_told_with_keys_that_harm_no_terminal() {
+        let finding = |broken| Finding {
             name: "contacts_payload".into(),
-            reference: "kore.contacts without payload".into(),
+            reference: "kore.contacts → koresync.raw_contacts".into(),
             rows: 7,
             broken,
-            is_information,
             examples: vec!["contact_key=k\u{1b}".into()],
-        }
-    }
-
-    #[test]
-    fn what_is_information_is_told_and_is_no_break() {
-        let told = render(&[finding(2, true)]);
-        assert!(told.contains("(2)") && !told.contains("is broken"), "{told}");
-        let broken = render(&[finding(2, false)]);
+        };
+        assert!(!render(&[finding(0)]).contains("is broken"));
+        let broken = render(&[finding(2)]);
         assert!(broken.contains("is broken by 2 rows, as by\n  contact_key=k\u{fffd}\n"), "{broken}");
     }
 }

@@ -11,7 +11,7 @@ use super::telling::{Telling, Totals};
 use crate::cli::lifecycle::Lifecycle;
 use crate::cli::session::{self, Patience};
 use crate::cli::status::time;
-use crate::cli::{Context, Ended, Exit, output};
+use crate::cli::{Context, Ended, Exit, exit, output};
 use crate::config::{Settings, StreamSettings};
 use crate::domain::Window;
 use crate::domain::clock::SharedClock;
@@ -25,12 +25,7 @@ pub(super) async fn execute(args: VerifyArgs, context: &Context) -> Result<Exit,
     let settings = context.settings()?;
     settings.require_streams()?;
     settings.check_secrets()?;
-    let mut log = settings.log.clone();
-    // What is found is told on stdout; who wants the requests too says so.
-    if context.global.verbose == 0 && log.level == "info" {
-        log.level = "warn".into();
-    }
-    logs::install(&log)?;
+    logs::install(&context.log_beside_progress(&settings))?;
     let life = Lifecycle::start()?;
     let work = Verification {
         args,
@@ -58,7 +53,16 @@ impl Verification {
         let mut is_equal = true;
         for stream in streams {
             check_identity(&warehouse, stream).await?;
-            let ranges = self.ranges(&warehouse, stream).await?;
+            let ranges = match self.ranges(&warehouse, stream).await {
+                Ok(ranges) => ranges,
+                // Of several streams one that holds nothing yet does not keep the others from being looked at.
+                Err(error) if self.args.stream.is_none() && matches!(exit::of(&error), Exit::Partly | Exit::Failed) => {
+                    output::say(&format!("{}: {error:#}", stream.name));
+                    is_equal = false;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             is_equal &= if self.args.count {
                 self.count(&warehouse, stream, &ranges).await?
             } else {
@@ -89,11 +93,17 @@ impl Verification {
     async fn ranges(&self, warehouse: &Warehouse, stream: &StreamSettings) -> Result<Vec<Window>, anyhow::Error> {
         let usage = |message: String| Ended::new(Exit::Usage, message);
         let settled = floor_to_second(self.clock.now() - self.settings.sync.settle);
-        let (from, to) = (self.args.from, self.args.to.map(|to| clip(to, settled)));
-        if let (Some(from), Some(to)) = (from, to) {
+        // What is older is let go, and would only seem to be missing.
+        let kept_from = session::retention(&self.settings).cutoffs(self.clock.now()).contacts.map(floor_to_second);
+        let (from, to) = (self.args.from.max(kept_from), self.args.to.map(|to| clip(to, settled)));
+        if let (Some(from), Some(to), true) = (from, to, self.args.from.is_some()) {
             let range = Window::new(from, to);
             return Ok(vec![range.ok_or_else(|| {
-                usage(format!("--from {} is not before --to {}, or nothing is settled there yet", time(from), time(to)))
+                usage(format!(
+                    "--from {} is not before --to {}, or nothing is settled or kept there",
+                    time(from),
+                    time(to)
+                ))
             })?]);
         }
         // Errors when the stream was never run.

@@ -3,13 +3,13 @@
 
 use super::range::Verification;
 use super::telling::Totals;
-use crate::cli::backfill::follow_first;
 use crate::cli::run::{attended, ended, exit_of};
 use crate::cli::{Exit, output, session};
 use crate::config::StreamSettings;
 use crate::sync::verify::{Order, Orders, Verifier};
 use crate::sync::{Engine, Mode, Outcome};
 use crate::warehouse::Warehouse;
+use crate::warehouse::backfills::SILENT_FOR;
 
 /// Whether all is equal in the end.
 pub(super) async fn repair(
@@ -51,7 +51,7 @@ async fn reread(
     for Order { range, is_whole } in ranges {
         let span = is_whole.then(|| range.length());
         let id = warehouse.file_backfill(&stream.name, *range, span).await?;
-        follow_first(warehouse, id, owner, stop).await?;
+        session::take_in_hand(stop, SILENT_FOR, || Box::pin(warehouse.follow_backfill(id, owner))).await?;
         let sources = session::sources(settings, &[stream], warehouse, stop).await?;
         let options = session::engine_options(settings);
         let engine = Engine::new(warehouse.clone(), options, sources, owner.to_owned(), stop.clone());

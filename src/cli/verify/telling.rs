@@ -157,7 +157,7 @@ impl Telling {
         };
         for (count, what) in [
             (totals.quarantined, "are in quarantine"),
-            (totals.by_id_alone, "have no payload any more and were compared by id alone"),
+            (totals.by_id_alone, "have no entry in koresync.raw_contacts and were compared by id alone"),
         ] {
             if count > 0 {
                 let _ = write!(words, "; {count} {what}");

@@ -56,16 +56,26 @@ impl Look<'_> {
         Fill { page: u64::from(bounds.limit.max(1)), most: bounds.records() }
     }
 
+    /// From where on contacts are kept, up to the next hour, so that it is written once an hour.
+    fn kept_from(&self) -> Option<DateTime<Utc>> {
+        let before = self.options.retention.cutoffs(self.now).contacts?;
+        DateTime::from_timestamp((before.timestamp().div_euclid(3_600) + 1) * 3_600, 0)
+    }
+
     /// Plans what the lane reads next. `streams` are all that this process works on; `candidates` those whose account has
     /// something left: no live window and no backfill waits there. Returns how many windows were planned.
     pub async fn plan(&self, streams: &[String], candidates: &[Candidate]) -> Result<usize, WarehouseError> {
         if self.rule().rungs().is_empty() {
             return Ok(0);
         }
+        let kept_from = self.kept_from();
         let seconds = self.rule().seconds();
         for state in candidates.iter().map(|candidate| &candidate.state) {
             if state.recheck_rungs.as_ref() != Some(&seconds) {
                 self.warehouse.set_rungs(&state.stream, &seconds).await?;
+            }
+            if state.kept_from != kept_from {
+                self.warehouse.set_kept_from(&state.stream, kept_from).await?;
             }
         }
         // One question a look, so that a lane without work costs next to nothing.

@@ -13,7 +13,7 @@ use crate::warehouse::{Warehouse, WarehouseError};
 #[derive(Debug, Clone)]
 pub struct Held {
     pub contact_key: Uuid,
-    /// `None` when its payload is gone.
+    /// `None` when it has no entry in `koresync.raw_contacts`.
     pub raw_hash: Option<ContentHash>,
     pub canonical_hash: Option<ContentHash>,
     pub first_seen_at: DateTime<Utc>,

@@ -6,10 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use koresync::api;
 use koresync::domain::SystemClock;
+use koresync::domain::Window;
 use koresync::domain::clock::{ScaledClock, SharedClock};
 use koresync::simulate::{self, Expectation, TableSum};
 use koresync::sync::{self, Engine, Mode, Outcome};
 use koresync::warehouse::budget::AccountBudget;
+use koresync::warehouse::load::{Proof, ReadEntry};
 use koresync::warehouse::references::Finding;
 use koresync::warehouse::streams::Registration;
 use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
@@ -259,6 +261,21 @@ pub async fn references(database_url: &str) -> Vec<Finding> {
     }
     warehouse.close().await;
     findings
+}
+
+/// A read of so many records, each of its own.
+pub fn entry(window: Window, records: u64, proof: Option<Proof>) -> ReadEntry {
+    let (requested_from, requested_to) = window.request_range();
+    ReadEntry {
+        requested_from,
+        requested_to,
+        total: Some(records),
+        rows: records,
+        distinct: records,
+        requests: 1,
+        proof,
+        failure: None,
+    }
 }
 
 /// Every test of the loader ends with it.
