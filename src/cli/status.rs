@@ -28,7 +28,7 @@ const NEW_FOR: TimeDelta = TimeDelta::days(7);
 const NEW_FIELDS: i64 = 10;
 const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
 
-/// Show each stream's watermark, lag, lanes, backfills, quarantine and budget.
+/// Show each stream's watermark, lag, lanes, backfills, rechecks, quarantine, new fields and budget.
 ///
 /// Exit 3 when something is behind: a stream refused, never run, still fetching its history, with
 /// failing or unverified windows, or with a watermark older than two polls explain.

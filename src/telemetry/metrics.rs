@@ -58,7 +58,7 @@ fn describe() {
     describe_counter!(API_RETRIES, "Requests sent again by reason");
     describe_counter!(API_BUDGET_WAIT, Unit::Seconds, "Time spent waiting for the account's request budget");
     describe_counter!(ROWS_WRITTEN, "Rows written to the warehouse by table and operation");
-    describe_counter!(CONTACTS, "Contacts read by stream and outcome: inserted, changed, unchanged, removed");
+    describe_counter!(CONTACTS, "Contacts read by stream and outcome: inserted, changed, unchanged, removed, returned");
     describe_counter!(RECORDS_QUARANTINED, "Records that could not be read, by reason");
     describe_gauge!(QUARANTINED, "Records in quarantine now, by stream and reason");
     describe_counter!(UNKNOWN_FIELDS, "Fields that arrived without a column of their own");

@@ -107,8 +107,17 @@ async fn a_frozen_daemon_wakes_up_to_windows_that_another_one_has_read() {
     let program = Program::new(&Configuration { lease: "1s", ..site.configuration() });
     let mut frozen = program.spawn(&["run"]);
     frozen.tells("A window was written.").await;
-    frozen.signal("STOP");
-    let held = site.number("select count(*) from koresync.windows where owner is not null").await;
+    // Frozen again until it is caught with windows in hand.
+    let held = loop {
+        frozen.signal("STOP");
+        let held = site.number("select count(*) from koresync.windows where owner is not null").await;
+        if held > 0 {
+            break held;
+        }
+        let written = site.number("select count(*) from koresync.windows where state = 'verified'").await;
+        assert!(written < 200, "it was never caught in the middle of a window");
+        frozen.signal("CONT");
+    };
     let (exit, told) = program.run(&["run", "--once"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");
     site.assert_equal().await;
