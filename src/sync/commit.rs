@@ -11,7 +11,7 @@ use super::prove::RecordIdentity;
 use super::reading::Read;
 use crate::domain::payload::Texts;
 use crate::domain::{ContentHash, Payload, Window};
-use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
+use crate::normalise::{Identity, MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::{Drift, Example};
 use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::quarantine::ReadWell;
@@ -41,7 +41,7 @@ pub async fn write(
     claim: &Claim,
     read: &Read,
     judgement: &Judgement,
-    learned: &Learned,
+    mut learned: Learned,
 ) -> Result<Outcomes, WarehouseError> {
     let records = settle_repeats(&read.records);
     let (requested_from, requested_to) = claim.window.request_range();
@@ -55,7 +55,7 @@ pub async fn write(
         proof: judgement.proof,
         failure: judgement.failure.clone(),
     };
-    let learned = with_reach(learned, claim.window, &records);
+    learn_filter(&mut learned, claim.window, &records);
     let in_window =
         records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
     let ids: Vec<&str> = records.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
@@ -103,15 +103,25 @@ pub(super) fn settle_repeats(records: &[Record]) -> Vec<&Record> {
     settled
 }
 
-/// Adds how far contacts start outside the range that delivered them: proof that the vendor filters
-/// by another time than the start.
-fn with_reach(learned: &Learned, window: Window, records: &[&Record]) -> Learned {
+/// Adds what the starts and ends of contacts tell of the time by which the vendor filters. One that starts outside
+/// the range that delivered it came by another time. One that starts inside and ends after the range came by
+/// its start: its end, and whatever is noted of it after its end, lies outside. That others start inside
+/// proves nothing: in a long range of short contacts all do, whatever the filter.
+pub(super) fn learn_filter(learned: &mut Learned, window: Window, records: &[&Record]) {
     let (from, to) = window.request_range();
-    let outside = |at: DateTime<Utc>| (from - at).max(at - to - TimeDelta::seconds(1)).max(TimeDelta::zero());
-    let lags: Vec<TimeDelta> = records.iter().filter_map(|r| r.identity.started_at).map(outside).collect();
-    let filter_lag = lags.iter().copied().max().unwrap_or_default();
-    let filter_field = (!lags.is_empty()).then_some(if filter_lag > TimeDelta::zero() { "other" } else { "start" });
-    Learned { filter_field, filter_lag, ..learned.clone() }
+    let last = to + TimeDelta::seconds(1);
+    let outside = |at: DateTime<Utc>| (from - at).max(at - last).max(TimeDelta::zero());
+    let starts = || records.iter().filter_map(|record| record.identity.started_at);
+    learned.filter_lag = starts().map(outside).max().unwrap_or_default();
+    let came_by_start = |record: &&&Record| {
+        let Identity { started_at, ended_at, .. } = &record.identity;
+        started_at.is_some_and(|at| outside(at).is_zero()) && ended_at.is_some_and(|at| at > last)
+    };
+    learned.filter_field = if learned.filter_lag > TimeDelta::zero() {
+        Some("other")
+    } else {
+        records.iter().find(came_by_start).map(|_| "start")
+    };
 }
 
 /// A record whose text is in hand.
@@ -222,5 +232,46 @@ pub(super) fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
     for fault in &normalised.faults {
         let example = Example { json_type: fault.json_type, shape: fault.shape.clone() };
         drift.add(fault.path.clone(), fault.kind.as_str(), example);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp(1_700_000_000 + second, 0)
+    }
+
+    fn learned_of(lives: &[(i64, Option<i64>)]) -> Learned {
+        let window = at(0).zip(at(3_600)).and_then(|(from, to)| Window::new(from, to)).expect("a window");
+        let records: Vec<Record> = lives
+            .iter()
+            .map(|(start, end)| Record {
+                raw_hash: ContentHash([0; 16]),
+                identity: Identity { started_at: at(*start), ended_at: end.and_then(at), ..Identity::default() },
+                text: Text::Held(Uuid::nil()),
+                text_bytes: 0,
+                read_at: window.to,
+            })
+            .collect();
+        let mut learned = Learned::default();
+        learn_filter(&mut learned, window, &records.iter().collect::<Vec<_>>());
+        learned
+    }
+
+    #[test]
+    fn the_filter_is_known_by_contacts_that_cross_an_end_alone() {
+        for (lives, filter) in [
+            (&[][..], None),
+            (&[(60, Some(300)), (1_800, Some(2_000)), (3_000, None)], None),
+            (&[(-1, Some(10)), (3_500, Some(3_601))], None),
+            (&[(60, Some(300)), (3_590, Some(3_602))], Some("start")),
+            (&[(3_590, Some(3_700)), (-2, Some(5))], Some("other")),
+            (&[(3_602, Some(3_700))], Some("other")),
+        ] {
+            assert_eq!(learned_of(lives).filter_field, filter, "{lives:?}");
+        }
+        assert_eq!(learned_of(&[(-61, Some(5))]).filter_lag, TimeDelta::minutes(1));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::commit::settle_repeats;
+use super::commit::{learn_filter, settle_repeats};
 use super::intake::{Record, Text};
 use super::planner::learn_size;
 use super::reading::{Read, ReadError, Verdict, WindowReader};
@@ -166,6 +166,7 @@ impl Verifier {
         let bytes: usize = read.records.iter().map(|record| record.text_bytes).sum();
         let size = (read.tally.rows, bytes);
         self.state.span_seconds = self.span.num_seconds().max(1);
+        learn_filter(&mut learned, window, &settle_repeats(&read.records));
         learn_size(&mut learned, &self.source, &self.bench.options, &self.state, window.length(), size, now);
         self.span = learned.span.unwrap_or(self.span);
         remember(&mut self.state, &learned, now);
@@ -305,6 +306,9 @@ fn stands(record: &Record, held: &HeldVersion) -> Standing {
 /// Keeps for the next windows what a read taught of the server.
 fn remember(state: &mut StreamState, learned: &Learned, now: DateTime<Utc>) {
     state.paging = learned.paging.map(str::to_owned).or_else(|| state.paging.take());
+    if state.filter_field.as_deref() != Some("other") {
+        state.filter_field = learned.filter_field.map(str::to_owned).or_else(|| state.filter_field.take());
+    }
     state.page_limit = learned.page_limit.or(state.page_limit);
     state.pages_max = learned.pages_max.or(state.pages_max);
     state.is_total_rows = learned.is_total_rows.or(state.is_total_rows);

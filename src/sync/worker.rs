@@ -165,7 +165,7 @@ async fn write(
     }
     // Never closed; without a permit it is written all the same.
     let _permit = bench.writing.acquire().await.ok();
-    let outcomes = commit::write(warehouse, claim, read, judgement, &learned).await?;
+    let outcomes = commit::write(warehouse, claim, read, judgement, learned).await?;
     for (outcome, count) in [
         ("inserted", outcomes.inserted),
         ("changed", outcomes.changed),

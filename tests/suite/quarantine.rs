@@ -82,6 +82,8 @@ async fn take_out(pool: &PgPool) {
 async fn a_new_read_empties_quarantine_once_the_vendor_mends_its_records() {
     let mirror = mirror(Some((Fault::Malformed, 0.4))).await;
     mirror.assert_equal().await;
+    // Among so few contacts none crosses the end of a window, so nothing has shown by which time the vendor filters.
+    execute(&mirror.database.pool().await, "update koresync.streams set filter_field = 'start'").await;
     let without_id =
         mirror.number("select count(*) from koresync.quarantined_records where conversation_id is null").await;
     let with_id =

@@ -30,10 +30,11 @@ const CONTACT_TABLES: [&str; 12] = [
     "kore.contacts",
 ];
 
-/// A warehouse that holds all that the vendor has.
+/// A warehouse that holds all that the vendor has. So many contacts a day that the end of each window meets a few:
+/// they show by which time the vendor filters.
 async fn mirrored(options: Options) -> (TestDatabase, Site, Program) {
     let database = TestDatabase::create().await;
-    let site = Site::start(database.url(), Options { contacts: 300, days: 2, ..options }).await;
+    let site = Site::start(database.url(), Options { contacts: 1_200, days: 1, ..options }).await;
     let program = Program::new(&site.configuration());
     let (exit, told) = program.run(&["run", "--once"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");
