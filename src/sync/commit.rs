@@ -19,9 +19,12 @@ use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
 
-/// Text that is unpacked, normalised and written at a time: it bounds memory, whatever the window holds.
-/// A COPY has a price of its own, most of it per table and for its first thousand rows.
-const BATCH_BYTES: usize = 3 << 20;
+/// Text that is unpacked and normalised at a time: the values of a record take a few times its text.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Rows that are sent at a time: they bound memory, whatever the window holds. A COPY has a price of its
+/// own, most of it per table and for its first thousand rows.
+const COPY_BYTES: usize = 6 << 20;
 
 /// What stands beside the records of a read in the ledger.
 #[derive(Debug)]
@@ -74,9 +77,7 @@ pub async fn write(
                 let mut commit = warehouse.open_commit(claim, entry).await?;
                 commit.outcomes.in_window = in_window as u64;
                 commit.confirm_unchanged(unchanged).await?;
-                for batch in batches(packed) {
-                    write_batch(&mut commit, batch).await?;
-                }
+                write_packed(&mut commit, packed).await?;
                 let seen: Vec<ReadWell<'_>> = records.iter().map(|record| read_well(record)).collect();
                 commit.clear_quarantine(&seen).await?;
                 commit.judge_presence(presence).await?;
@@ -139,81 +140,147 @@ fn known_and_packed<'r>(records: &[&'r Record]) -> (Vec<(Uuid, ContentHash)>, Ve
     (known, packed)
 }
 
-/// Batches of about [`BATCH_BYTES`] of text, of one record at least.
-fn batches<'b, 'r>(mut packed: &'b [Packed<'r>]) -> impl Iterator<Item = &'b [Packed<'r>]> {
+/// Pieces of about [`PIECE_BYTES`] of text, of one record at least.
+fn pieces<'b, 'r>(mut packed: &'b [Packed<'r>]) -> impl Iterator<Item = &'b [Packed<'r>]> {
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = packed.iter().take_while(|(record, _)| {
             bytes += record.text_bytes;
-            bytes <= BATCH_BYTES
+            bytes <= PIECE_BYTES
         });
-        let (batch, rest) = packed.split_at(fits.count().max(1).min(packed.len()));
+        let (piece, rest) = packed.split_at(fits.count().max(1).min(packed.len()));
         packed = rest;
-        (!batch.is_empty()).then_some(batch)
+        (!piece.is_empty()).then_some(piece)
     })
 }
 
-async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<(), WarehouseError> {
-    let ids: Vec<&str> = batch.iter().filter_map(|(record, _)| record.identity.conversation_id.as_deref()).collect();
+/// What is held of conversations, by id.
+type HeldById = HashMap<String, Held>;
+
+/// Writes records that are not held as they are: the new ones first, by COPY, then the changed ones.
+async fn write_packed(commit: &mut WindowCommit, packed: &[Packed<'_>]) -> Result<(), WarehouseError> {
+    let ids: Vec<&str> = packed.iter().filter_map(|(record, _)| record.identity.conversation_id.as_deref()).collect();
     let held = commit.held(&ids).await?;
-    let held_of = |record: &Record| record.identity.conversation_id.as_deref().and_then(|id| held.get(id));
-    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = batch
+    let (known, new): (Vec<Packed<'_>>, Vec<Packed<'_>>) =
+        packed.iter().copied().partition(|(record, _)| held_of(&held, record).is_some());
+    let mut drift = Drift::default();
+    write_new(commit, &new, &mut drift).await?;
+    write_changed(commit, &known, &held, &mut drift).await?;
+    commit.note_drift(&drift).await
+}
+
+fn held_of<'h>(held: &'h HeldById, record: &Record) -> Option<&'h Held> {
+    held.get(record.identity.conversation_id.as_deref()?)
+}
+
+async fn write_new(commit: &mut WindowCommit, packed: &[Packed<'_>], drift: &mut Drift) -> Result<(), WarehouseError> {
+    let mut staged: Vec<Packed<'_>> = Vec::new();
+    for piece in pieces(packed) {
+        let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
+        let (read, aside) = read_piece(commit, piece, &texts);
+        commit.set_aside(&aside).await?;
+        let mut contacts = Vec::with_capacity(read.len());
+        for (place, normalised) in read {
+            note(drift, &normalised);
+            staged.push(piece[place]);
+            contacts.push(incoming(piece[place], normalised));
+        }
+        commit.stage(&contacts).await?;
+        // Pages are taken in, and other windows sent, by the same threads.
+        tokio::task::yield_now().await;
+        if commit.staged_bytes() >= COPY_BYTES {
+            send(commit, &mut staged).await?;
+        }
+    }
+    send(commit, &mut staged).await
+}
+
+/// Sends what is staged, all at once or, when the database refuses something in it, piece by piece.
+async fn send(commit: &mut WindowCommit, staged: &mut Vec<Packed<'_>>) -> Result<(), WarehouseError> {
+    if !commit.send().await? {
+        for piece in pieces(staged) {
+            let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
+            let (read, _) = read_piece(commit, piece, &texts);
+            let contacts: Vec<Incoming<'_>> =
+                read.into_iter().map(|(place, normalised)| incoming(piece[place], normalised)).collect();
+            commit.insert(&contacts).await?;
+        }
+    }
+    staged.clear();
+    Ok(())
+}
+
+async fn write_changed(
+    commit: &mut WindowCommit,
+    packed: &[Packed<'_>],
+    held: &HeldById,
+    drift: &mut Drift,
+) -> Result<(), WarehouseError> {
+    // Of another transaction that committed while the page was on its way.
+    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = packed
         .iter()
         .copied()
-        .partition(|(record, _)| held_of(record).is_some_and(|held| held.raw_hash == Some(record.raw_hash)));
+        .partition(|(record, _)| held_of(held, record).is_some_and(|held| held.raw_hash == Some(record.raw_hash)));
     commit.outcomes.unchanged += unchanged.len() as u64;
-    let texts = Texts::unpack(unread.iter().map(|(_, payload)| *payload))?;
-    let mut new: Vec<Incoming<'_>> = Vec::with_capacity(unread.len());
-    let mut changed: Vec<(Incoming<'_>, Held)> = Vec::new();
-    let mut aside: Vec<SetAside<'_>> = Vec::new();
-    let mut drift = Drift::default();
-    for ((record, payload), text) in unread.into_iter().zip(texts.iter()) {
-        let read = normalise(text).and_then(|normalised| {
+    for piece in pieces(&unread) {
+        let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
+        let (read, aside) = read_piece(commit, piece, &texts);
+        commit.set_aside(&aside).await?;
+        let mut changed: Vec<(Incoming<'_>, Held)> = Vec::with_capacity(read.len());
+        for (place, normalised) in read {
+            let Some(held) = held_of(held, piece[place].0) else { continue };
+            if held.canonical_hash == Some(normalised.canonical_hash) {
+                commit.outcomes.unchanged += 1;
+                continue;
+            }
+            note(drift, &normalised);
+            changed.push((incoming(piece[place], normalised), held.clone()));
+        }
+        commit.replace(&mut changed).await?;
+    }
+    Ok(())
+}
+
+/// The records of a piece that became rows, by their place in it; and those that could not.
+fn read_piece<'t, 'r>(
+    commit: &WindowCommit,
+    piece: &[Packed<'r>],
+    texts: &'t Texts,
+) -> (Vec<(usize, Normalised<'t>)>, Vec<SetAside<'r>>) {
+    let mut read = Vec::with_capacity(piece.len());
+    let mut aside = Vec::new();
+    for (place, ((record, payload), text)) in piece.iter().zip(texts.iter()).enumerate() {
+        let normalised = normalise(text).and_then(|normalised| {
             let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
             let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
             is_in_calendar.then_some(normalised).ok_or_else(outside)
         });
-        let normalised = match read {
-            Ok(normalised) => normalised,
-            Err(rejected) => {
-                aside.push(SetAside {
-                    conversation_id: record.identity.conversation_id.clone(),
-                    payload,
-                    raw_hash: record.raw_hash,
-                    reason: rejected.reason.as_str().to_owned(),
-                    fault_path: rejected.path,
-                    mapper_version: MAPPER_VERSION,
-                    read_at: record.read_at,
-                    started_at: record.identity.started_at,
-                });
-                continue;
-            }
-        };
-        let held = held_of(record);
-        if held.is_some_and(|held| held.canonical_hash == Some(normalised.canonical_hash)) {
-            commit.outcomes.unchanged += 1;
-            continue;
-        }
-        note(&mut drift, &normalised);
-        let incoming = Incoming {
-            contact: normalised.contact,
-            payload,
-            raw_hash: record.raw_hash,
-            canonical_hash: normalised.canonical_hash,
-            read_at: record.read_at,
-            mapper_version: MAPPER_VERSION,
-        };
-        match held {
-            Some(held) => changed.push((incoming, held.clone())),
-            None => new.push(incoming),
+        match normalised {
+            Ok(normalised) => read.push((place, normalised)),
+            Err(rejected) => aside.push(SetAside {
+                conversation_id: record.identity.conversation_id.clone(),
+                payload,
+                raw_hash: record.raw_hash,
+                reason: rejected.reason.as_str().to_owned(),
+                fault_path: rejected.path,
+                mapper_version: MAPPER_VERSION,
+                read_at: record.read_at,
+                started_at: record.identity.started_at,
+            }),
         }
     }
-    if !aside.is_empty() {
-        commit.set_aside(&aside).await?;
+    (read, aside)
+}
+
+fn incoming<'r>((record, payload): Packed<'r>, normalised: Normalised<'r>) -> Incoming<'r> {
+    Incoming {
+        contact: normalised.contact,
+        payload,
+        raw_hash: record.raw_hash,
+        canonical_hash: normalised.canonical_hash,
+        read_at: record.read_at,
+        mapper_version: MAPPER_VERSION,
     }
-    commit.insert(&mut new).await?;
-    commit.replace(&mut changed).await?;
-    commit.note_drift(&drift).await
 }
 
 fn read_well(record: &Record) -> ReadWell<'_> {

@@ -98,7 +98,7 @@ async fn write(mut commit: RequeueCommit) -> Result<(i64, Requeued), WarehouseEr
             }
         }
     }
-    commit.load.insert(&mut new).await?;
+    commit.load.insert(&new).await?;
     commit.load.replace(&mut changed).await?;
     commit.load.note_drift(&drift).await?;
     let left = commit.finish(&read_well, &failed).await?;

@@ -26,6 +26,13 @@ pub struct Reference {
     naming: String,
 }
 
+impl Reference {
+    /// Whether a foreign key declares it.
+    pub fn is_foreign_key(&self) -> bool {
+        self.name.contains('.')
+    }
+}
+
 /// A reference, looked at.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {

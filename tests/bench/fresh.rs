@@ -116,7 +116,7 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
         free.put(rows, cluster, COPIED, Keys::None).await?;
         if contacts <= COMPARED_UP_TO {
             checked.put(rows, cluster, COPIED_CHECKED, Keys::Declared).await?;
-            cluster.check(COPIED_CHECKED, contacts).await?;
+            cluster.check_copied(COPIED_CHECKED, contacts).await?;
         }
         if has_staging {
             cluster.fresh(STAGED, Keys::Declared).await?;
@@ -124,7 +124,7 @@ pub async fn measure(bench: &mut Bench, contacts: u64) -> anyhow::Result<()> {
             staged.wall.add(staging::load(cluster, STAGED, &vendor, &extent).await?);
             staged.postgres_cpu.add(cluster.cpu()? - before.0);
             staged.client_cpu.add(process::cpu(std::process::id())? - before.1);
-            cluster.check(STAGED, contacts).await?;
+            cluster.check_copied(STAGED, contacts).await?;
             differing = differences(cluster).await?;
         }
     }

@@ -37,7 +37,7 @@ async fn insert(commit: &mut WindowCommit, id: &str, queue: &str) -> Result<(), 
         read_at: SystemClock.now(),
         mapper_version: MAPPER_VERSION,
     };
-    commit.insert(&mut [incoming]).await
+    commit.insert(&[incoming]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,6 +46,9 @@ pub struct Incoming<'a> {
     pub mapper_version: i32,
 }
 
+/// A contact to be written, its key, and when this warehouse first held it.
+type Row<'i, 'a> = (&'i Incoming<'a>, Uuid, DateTime<Utc>);
+
 /// A record that could not become rows.
 #[derive(Debug, Clone)]
 pub struct SetAside<'a> {
@@ -72,11 +75,20 @@ pub struct WindowCommit {
     /// When the work on the read began.
     read_at: DateTime<Utc>,
     entry: ReadEntry,
-    tables: Tables,
+    staged: Staged,
     counts: Counts,
     /// Set aside by this transaction.
     aside: HashSet<ContentHash>,
     pub outcomes: Outcomes,
+}
+
+/// Contacts whose rows are encoded and not sent yet.
+#[derive(Debug, Default)]
+struct Staged {
+    tables: Tables,
+    contacts: u64,
+    /// Whom the transaction had seen when the first of them came.
+    before: Option<Checkpoint>,
 }
 
 impl Warehouse {
@@ -168,7 +180,7 @@ impl WindowCommit {
             now,
             read_at: now,
             entry,
-            tables: Tables::default(),
+            staged: Staged::default(),
             counts: Counts::default(),
             aside: HashSet::new(),
             outcomes: Outcomes::default(),
@@ -200,17 +212,55 @@ impl WindowCommit {
         Ok(())
     }
 
-    /// Loads contacts that the warehouse does not hold. Returns how many were loaded; one that the
-    /// database refuses is set aside instead.
-    pub async fn insert(&mut self, contacts: &mut [Incoming<'_>]) -> Result<(), WarehouseError> {
-        contacts.sort_by_cached_key(|incoming| self.new_key(incoming));
+    /// Encodes contacts that the warehouse does not hold. They are in the tables once they are sent: the more
+    /// at a time, the less of a COPY's own price a row bears.
+    pub async fn stage(&mut self, contacts: &[Incoming<'_>]) -> Result<(), WarehouseError> {
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.before.get_or_insert_with(|| self.keys.checkpoint());
+        let rows = self.as_new(contacts);
+        let encoded = self.encode(&mut staged.tables, &rows).await;
+        staged.contacts += contacts.len() as u64;
+        self.staged = staged;
+        encoded
+    }
+
+    /// Length of the rows that are staged.
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.tables.bytes()
+    }
+
+    /// Sends what is staged. `false` when the database refuses something in it: none of it is in the tables then,
+    /// and each contact is to be [inserted](Self::insert) anew, which finds the one at fault.
+    pub async fn send(&mut self) -> Result<bool, WarehouseError> {
+        let mut staged = std::mem::take(&mut self.staged);
+        let Some(before) = staged.before.take() else { return Ok(true) };
+        let savepoint = self.set_savepoint(before).await?;
+        let sent = self.put(&mut staged.tables, "insert").await;
+        let sent = self.end_savepoint(savepoint, sent).await;
+        let contacts = std::mem::take(&mut staged.contacts);
+        staged.tables.clear();
+        self.staged = staged;
+        match sent {
+            Ok(()) => self.outcomes.inserted += contacts,
+            Err(error) if error.remedy() == Remedy::Data => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Loads contacts that the warehouse does not hold; one that the database refuses is set aside instead.
+    pub async fn insert(&mut self, contacts: &[Incoming<'_>]) -> Result<(), WarehouseError> {
         let mut pending: Vec<&[Incoming<'_>]> = vec![contacts];
         while let Some(batch) = pending.pop() {
             if batch.is_empty() {
                 continue;
             }
-            let rows: Vec<_> = batch.iter().map(|incoming| (incoming, self.new_key(incoming), self.now)).collect();
-            match self.write_in_savepoint(&rows, "insert").await {
+            let savepoint = self.set_savepoint(self.keys.checkpoint()).await?;
+            let written = self.write(&self.as_new(batch), "insert").await;
+            match self.end_savepoint(savepoint, written).await {
                 Ok(()) => self.outcomes.inserted += batch.len() as u64,
                 Err(error) => self.narrow_down(batch, error, &mut pending).await?,
             }
@@ -218,19 +268,9 @@ impl WindowCommit {
         Ok(())
     }
 
-    async fn write_in_savepoint(
-        &mut self,
-        rows: &[(&Incoming<'_>, Uuid, DateTime<Utc>)],
-        operation: &'static str,
-    ) -> Result<(), WarehouseError> {
-        let checkpoint = self.set_savepoint().await?;
-        let written = self.write(rows, operation).await;
-        self.end_savepoint(checkpoint, written).await
-    }
-
-    async fn set_savepoint(&mut self) -> Result<(Checkpoint, Counts), WarehouseError> {
+    async fn set_savepoint(&mut self, keys: Checkpoint) -> Result<(Checkpoint, Counts), WarehouseError> {
         sqlx::query("savepoint batch").execute(&mut *self.transaction).await?;
-        Ok((self.keys.checkpoint(), self.counts.clone()))
+        Ok((keys, self.counts.clone()))
     }
 
     /// Goes back to the savepoint when the data in hand was refused; any other failure ends the transaction.
@@ -247,7 +287,6 @@ impl WindowCommit {
                 sqlx::query("rollback to savepoint batch").execute(&mut *self.transaction).await?;
                 self.keys.restore(keys);
                 self.counts = counts;
-                self.tables.clear();
             }
             Err(_) => {}
         }
@@ -286,12 +325,18 @@ impl WindowCommit {
         self.set_aside(&[record]).await
     }
 
-    /// Encodes and sends rows with the keys and first sights given.
-    async fn write(
-        &mut self,
-        rows: &[(&Incoming<'_>, Uuid, DateTime<Utc>)],
-        operation: &'static str,
-    ) -> Result<(), WarehouseError> {
+    /// New contacts as rows: under new keys, first seen now.
+    fn as_new<'i, 'a>(&self, contacts: &'i [Incoming<'a>]) -> Vec<Row<'i, 'a>> {
+        contacts.iter().map(|incoming| (incoming, self.new_key(incoming), self.now)).collect()
+    }
+
+    async fn write(&mut self, rows: &[Row<'_, '_>], operation: &'static str) -> Result<(), WarehouseError> {
+        let mut tables = Tables::default();
+        self.encode(&mut tables, rows).await?;
+        self.put(&mut tables, operation).await
+    }
+
+    async fn encode(&mut self, tables: &mut Tables, rows: &[Row<'_, '_>]) -> Result<(), WarehouseError> {
         let Warehouse { members, dimensions, .. } = &self.warehouse;
         self.keys.resolve(members, dimensions, rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key))).await?;
         for (incoming, key, first_seen_at) in rows {
@@ -307,8 +352,8 @@ impl WindowCommit {
                 .evaluation_form
                 .as_ref()
                 .map(|form| self.keys.form(form).ok_or(tables::MissingKey("evaluation_forms")));
-            self.tables.contact(contact, &placement, form.transpose()?);
-            self.tables.children(contact, *key, &self.keys)?;
+            tables.contact(contact, &placement, form.transpose()?);
+            tables.children(contact, *key, &self.keys)?;
             let kept = Kept {
                 compressed: incoming.payload.compressed(),
                 raw_hash: incoming.raw_hash,
@@ -318,9 +363,13 @@ impl WindowCommit {
                 requested_to: self.entry.requested_to,
                 mapper_version: incoming.mapper_version,
             };
-            self.tables.payload(*key, &self.claim.stream, &kept);
+            tables.payload(*key, &self.claim.stream, &kept);
         }
-        for (table, written) in self.tables.send(&mut self.transaction).await? {
+        Ok(())
+    }
+
+    async fn put(&mut self, tables: &mut Tables, operation: &'static str) -> Result<(), WarehouseError> {
+        for (table, written) in tables.send(&mut self.transaction).await? {
             self.counts.rows(table, operation, written);
         }
         Ok(())

@@ -51,7 +51,7 @@ impl WindowCommit {
         let keys: Vec<Uuid> = batch.iter().map(|(_, held)| held.contact_key).collect();
         let rows: Vec<_> =
             batch.iter().map(|(incoming, held)| (*incoming, held.contact_key, held.first_seen_at)).collect();
-        let checkpoint = self.set_savepoint().await?;
+        let savepoint = self.set_savepoint(self.keys.checkpoint()).await?;
         let written = async {
             let before = changes::contents(&mut self.transaction, &keys).await?;
             remove_rows(&mut self.transaction, &keys).await?;
@@ -60,7 +60,7 @@ impl WindowCommit {
             changes::record(&mut self.transaction, &before, &after, self.now).await
         }
         .await;
-        self.end_savepoint(checkpoint, written).await
+        self.end_savepoint(savepoint, written).await
     }
 }
 

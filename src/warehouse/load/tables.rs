@@ -339,6 +339,11 @@ impl Tables {
         Ok(sent)
     }
 
+    /// Length of the rows so far.
+    pub fn bytes(&self) -> usize {
+        self.facts().iter().map(|buffer| buffer.encoded().len()).sum::<usize>() + self.payloads.encoded().len()
+    }
+
     /// Empties the buffers of rows that are not to be sent.
     pub fn clear(&mut self) {
         for (_, buffer) in self.all() {
