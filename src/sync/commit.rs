@@ -20,7 +20,7 @@ use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Text that is unpacked and normalised at a time: the values of a record take a few times its text.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 512 << 10;
 
 /// Rows that are sent at a time: they bound memory, whatever the window holds. A COPY has a price of its
 /// own, most of it per table and for its first thousand rows.
