@@ -24,8 +24,9 @@ pub use ledger::{Outcomes, Proof, ReadEntry};
 use super::error::Remedy;
 use super::quarantine::ReadWell;
 use super::rechecks::take_place;
+use super::settling::{self, FirstSight, Sight};
 use super::streams::{Learned, derive_watermark, keep_learned};
-use super::windows::Claim;
+use super::windows::{Claim, Lane};
 use super::{Warehouse, WarehouseError};
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload, contact_key};
@@ -74,6 +75,8 @@ pub struct WindowCommit {
     entry: ReadEntry,
     tables: Tables,
     counts: Counts,
+    /// What this read showed for the first time.
+    sights: Vec<FirstSight>,
     /// Set aside by this transaction.
     aside: HashSet<ContentHash>,
     pub outcomes: Outcomes,
@@ -170,6 +173,7 @@ impl WindowCommit {
             entry,
             tables: Tables::default(),
             counts: Counts::default(),
+            sights: Vec::new(),
             aside: HashSet::new(),
             outcomes: Outcomes::default(),
         }
@@ -211,11 +215,27 @@ impl WindowCommit {
             }
             let rows: Vec<_> = batch.iter().map(|incoming| (incoming, self.new_key(incoming), self.now)).collect();
             match self.write_in_savepoint(&rows, "insert").await {
-                Ok(()) => self.outcomes.inserted += batch.len() as u64,
+                Ok(()) => {
+                    self.outcomes.inserted += batch.len() as u64;
+                    for incoming in batch {
+                        let is_scored = incoming.contact.evaluation_score.is_some();
+                        self.note_sight(incoming, Sight::Contact { is_scored });
+                    }
+                }
                 Err(error) => self.narrow_down(batch, error, &mut pending).await?,
             }
         }
         Ok(())
+    }
+
+    /// A contact without an end teaches nothing of how late it came.
+    fn note_sight(&mut self, incoming: &Incoming<'_>, sight: Sight) {
+        if self.claim.lane != Lane::Backfill
+            && let Some(ended_at) = incoming.contact.ended_at
+        {
+            let started_at = incoming.contact.started_at;
+            self.sights.push(FirstSight { sight, started_at, ended_at, seen_at: incoming.read_at });
+        }
     }
 
     async fn write_in_savepoint(
@@ -234,13 +254,13 @@ impl WindowCommit {
     }
 
     /// Goes back to the savepoint when the data in hand was refused; any other failure ends the transaction.
-    async fn end_savepoint(
+    async fn end_savepoint<T>(
         &mut self,
         (keys, counts): (Checkpoint, Counts),
-        written: Result<(), WarehouseError>,
-    ) -> Result<(), WarehouseError> {
+        written: Result<T, WarehouseError>,
+    ) -> Result<T, WarehouseError> {
         match &written {
-            Ok(()) => {
+            Ok(_) => {
                 sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
             }
             Err(error) if error.remedy() == Remedy::Data => {
@@ -378,6 +398,7 @@ impl WindowCommit {
         .execute(&mut *self.transaction)
         .await?;
         if self.entry.proof.is_some() {
+            settling::note(&mut self.transaction, &self.claim, &self.sights, self.now).await?;
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
             // The stream's row is locked from here on: reads that commit at once see each other.
             take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
