@@ -154,7 +154,7 @@ impl Order {
         if from.year() < FIRST_YEAR {
             return Err(usage(format!("--from {} is before {FIRST_YEAR}, where the calendar begins", time(from))));
         }
-        let settled = floor_to_second(now - settings.sync.settle);
+        let settled = floor_to_second(now - settings.sync.settle.of(None));
         let kept_since = session::retention(settings).cutoffs(now).contacts.map(floor_to_second);
         if let Some(since) = kept_since
             && to <= since

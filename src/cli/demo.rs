@@ -305,7 +305,7 @@ struct Ledger {
 impl Ledger {
     /// Of the history that is settled at `now`, 0 to 1.
     fn verified_share(self, stage: &Stage, now: DateTime<Utc>) -> f64 {
-        let settle = TimeDelta::from_std(stage.settings.sync.settle).unwrap_or_default();
+        let settle = TimeDelta::from_std(stage.settings.sync.settle.of(None)).unwrap_or_default();
         let settled = (now - settle - stage.account.start()).as_seconds_f64();
         // The clock went on since the last window was planned.
         if settled - self.verified_seconds < 60.0 { 1.0 } else { self.verified_seconds / settled }

@@ -166,7 +166,7 @@ fn registrations(settings: &Settings, clock: &SharedClock) -> Vec<Registration> 
         stream_id: stream.stream_id.clone(),
         start_at: kept_since.map_or(stream.start, |since| stream.start.max(floor_to_second(since))),
         first_span,
-        settle: TimeDelta::from_std(settings.sync.settle).unwrap_or_default(),
+        settle: TimeDelta::from_std(settings.sync.settle.of(None)).unwrap_or_default(),
     };
     settings.streams.values().map(registration).collect()
 }

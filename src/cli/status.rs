@@ -1,5 +1,6 @@
 //! `koresync status`
 
+mod settling;
 mod telling;
 
 use std::io::IsTerminal as _;
@@ -20,6 +21,8 @@ use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::rechecks::RecheckStatus;
 use crate::warehouse::status::{BudgetStatus, StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
+
+use settling::SettlingReport;
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// A field that has no column is new for so long.
@@ -61,6 +64,7 @@ struct Report {
     /// How many there are in all.
     new_fields_count: i64,
     rechecks: Vec<RecheckReport>,
+    settling: Vec<SettlingReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,12 +139,16 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
     let at = warehouse.now().await?;
     let mut backfills = warehouse.open_backfills().await?;
     backfills.retain(|backfill| is_wanted(&backfill.stream));
+    let settlings = warehouse.settlings().await?;
     let streams: Vec<_> = warehouse
         .stream_statuses()
         .await?
         .into_iter()
         .filter(|status| is_wanted(&status.stream))
-        .map(|status| judge(status, &backfills, settings, at))
+        .map(|status| {
+            let learned = settlings.iter().find(|s| s.stream == status.stream).and_then(|s| s.settle_seconds);
+            judge(status, &backfills, settings, settings.sync.settle.of(learned), at)
+        })
         .collect();
     let never_run: Vec<String> = settings
         .streams
@@ -174,6 +182,7 @@ async fn report(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) 
         new_fields_count: new_fields.first().map_or(0, |field| field.of),
         new_fields,
         rechecks,
+        settling: settlings.iter().filter(|s| is_wanted(&s.stream)).map(|s| settling::report(s, settings)).collect(),
     })
 }
 
@@ -214,8 +223,13 @@ fn recheck(status: &RecheckStatus, all: &[RecheckStatus], settings: &Settings, a
     }
 }
 
-fn judge(status: StreamStatus, backfills: &[Backfill], settings: &Settings, at: DateTime<Utc>) -> StreamReport {
-    let settle = TimeDelta::from_std(settings.sync.settle).unwrap_or_default();
+fn judge(
+    status: StreamStatus,
+    backfills: &[Backfill],
+    settings: &Settings,
+    settle: Duration,
+    at: DateTime<Utc>,
+) -> StreamReport {
     let poll = settings
         .streams
         .get(&status.stream)
@@ -335,13 +349,13 @@ mod tests {
     fn a_stream_is_behind_only_past_two_polls() {
         let settings = Loader::default().load_text("t", "[sync]\nsettle = \"15m\"\npoll_interval = \"1m\"\n");
         let settings = settings.expect("settings");
-        let judged = |watermark| judge(stream(watermark), &[], &settings, at(0));
+        let judged = |watermark| judge(stream(watermark), &[], &settings, Duration::from_mins(15), at(0));
         let fresh = judged(at(-900 - 120));
         assert_eq!((fresh.state, fresh.lag_seconds, fresh.behind.len()), ("up to date", 120, 0));
         let late = judged(at(-900 - 121));
         assert_eq!((late.state, late.behind), ("behind", vec!["the watermark is behind by 2m 1s".to_owned()]));
         let mut refused = stream(at(-900));
         (refused.paused_at, refused.paused_reason) = (Some(at(-5)), Some("401".into()));
-        assert_eq!(judge(refused, &[], &settings, at(0)).behind, ["refused: 401"]);
+        assert_eq!(judge(refused, &[], &settings, Duration::from_mins(15), at(0)).behind, ["refused: 401"]);
     }
 }

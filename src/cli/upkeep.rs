@@ -9,13 +9,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
+use crate::domain::settling::LATE_PART_MOST;
 use crate::server::{Readiness, notify};
 use crate::telemetry::metrics::{
-    COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP, WATERMARK,
-    WINDOWS,
+    APPEARANCE, COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP,
+    SCORING, SETTLE, SETTLE_EXCEEDED, SETTLE_LATE, WATERMARK, WINDOWS,
 };
 use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::rechecks::RecheckStatus;
+use crate::warehouse::settling::Settling;
 use crate::warehouse::status::{StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -28,7 +30,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 type DatabaseCheck = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Stream, lane and state of a gauge.
 type Labels = (String, String, String);
-type Seen = Result<(Vec<StreamStatus>, Vec<WindowCount>, Vec<ReasonCount>, Vec<RecheckStatus>), WarehouseError>;
+type Seen = Result<Look, WarehouseError>;
+
+/// What gauges and readiness are set from.
+#[derive(Debug)]
+struct Look {
+    streams: Vec<StreamStatus>,
+    windows: Vec<WindowCount>,
+    quarantine: Vec<ReasonCount>,
+    rechecks: Vec<RecheckStatus>,
+    settlings: Vec<Settling>,
+}
 
 pub struct Upkeep {
     warehouse: Warehouse,
@@ -40,6 +52,8 @@ pub struct Upkeep {
     set_before: BTreeSet<Labels>,
     /// The same of streams and reasons: what left quarantine must fall to 0.
     quarantined_before: BTreeSet<(String, String)>,
+    /// Streams whose contacts come later than their settle time allows: told once.
+    exceeded: BTreeSet<String>,
     /// A look at the database that has not come back.
     looking: Option<JoinHandle<Seen>>,
 }
@@ -64,6 +78,7 @@ impl Upkeep {
             database_check,
             set_before: BTreeSet::new(),
             quarantined_before: BTreeSet::new(),
+            exceeded: BTreeSet::new(),
             looking: None,
         }
     }
@@ -90,7 +105,7 @@ impl Upkeep {
             }
         };
         match seen {
-            Ok((streams, windows, quarantine, rechecks)) => {
+            Ok(Look { streams, windows, quarantine, rechecks, settlings }) => {
                 match (self.database_check)() {
                     Ok(()) => self.readiness.pass("database"),
                     Err(why) => self.readiness.fail("database", why),
@@ -98,7 +113,8 @@ impl Upkeep {
                 self.set_gauges(&streams, windows);
                 self.set_quarantine(quarantine);
                 self.set_rechecks(&rechecks);
-                self.set_streams(&streams);
+                self.set_settling(&streams, &settlings);
+                self.set_streams(&streams, &settlings);
             }
             Err(why) => {
                 tracing::debug!(why, "The gauges could not be refreshed.");
@@ -158,7 +174,47 @@ impl Upkeep {
         }
     }
 
-    fn set_streams(&self, streams: &[StreamStatus]) {
+    /// Tells how late contacts and scores come, and warns when a stream's contacts begin to come later than its settle
+    /// time allows.
+    fn set_settling(&mut self, streams: &[StreamStatus], settlings: &[Settling]) {
+        for StreamStatus { stream, .. } in streams {
+            let settle = self.settle_of(stream, settlings).as_secs_f64();
+            metrics::gauge!(SETTLE, "stream" => stream.clone()).set(settle);
+        }
+        for settling in settlings {
+            let stream = settling.stream.clone();
+            for (gauge, delays) in [(APPEARANCE, &settling.appeared), (SCORING, &settling.scored)] {
+                for (part, quantile) in [(0.5, "0.5"), (0.95, "0.95"), (0.99, "0.99")] {
+                    if let Some(delay) = delays.quantile(part) {
+                        metrics::gauge!(gauge, "stream" => stream.clone(), "quantile" => quantile)
+                            .set(delay.as_secs_f64());
+                    }
+                }
+            }
+            let late = settling.late_part(self.settings.sync.settle).unwrap_or_default();
+            metrics::gauge!(SETTLE_LATE, "stream" => stream.clone()).set(late);
+            let is_exceeded = late > LATE_PART_MOST;
+            metrics::gauge!(SETTLE_EXCEEDED, "stream" => stream.clone()).set(f64::from(u8::from(is_exceeded)));
+            if !is_exceeded {
+                self.exceeded.remove(&stream);
+            } else if self.exceeded.insert(stream.clone()) {
+                tracing::warn!(
+                    stream,
+                    late_pct = (late * 100.0).round(),
+                    settle_seconds = self.settle_of(&stream, settlings).as_secs(),
+                    "More contacts than a twentieth come later than sync.settle allows; they are not seen before a recheck."
+                );
+            }
+        }
+    }
+
+    /// The settle time in force for a stream.
+    fn settle_of(&self, stream: &str, settlings: &[Settling]) -> Duration {
+        let learned = settlings.iter().find(|settling| settling.stream == stream).and_then(|s| s.settle_seconds);
+        self.settings.sync.settle.of(learned)
+    }
+
+    fn set_streams(&self, streams: &[StreamStatus], settlings: &[Settling]) {
         let refused: Vec<String> = streams
             .iter()
             .filter(|status| status.paused_at.is_some())
@@ -169,8 +225,12 @@ impl Upkeep {
         } else {
             self.readiness.fail("streams", refused.join("; "));
         }
-        let now = self.warehouse.clock().now() - self.settings.sync.settle;
-        let lag = streams.iter().map(|status| now - status.watermark).max().and_then(|lag| lag.to_std().ok());
+        let now = self.warehouse.clock().now();
+        let lag = streams
+            .iter()
+            .map(|status| now - self.settle_of(&status.stream, settlings) - status.watermark)
+            .max()
+            .and_then(|lag| lag.to_std().ok());
         let lag = super::progress::coarse(lag.unwrap_or_default());
         notify::status(&format!("{} streams, {} refused, behind by {lag}", streams.len(), refused.len()));
     }
@@ -178,12 +238,13 @@ impl Upkeep {
 
 async fn look(warehouse: Warehouse) -> Seen {
     let now = warehouse.now().await?;
-    Ok((
-        warehouse.stream_statuses().await?,
-        warehouse.window_counts().await?,
-        warehouse.quarantine_counts().await?,
-        warehouse.recheck_statuses(now).await?,
-    ))
+    Ok(Look {
+        streams: warehouse.stream_statuses().await?,
+        windows: warehouse.window_counts().await?,
+        quarantine: warehouse.quarantine_counts().await?,
+        rechecks: warehouse.recheck_statuses(now).await?,
+        settlings: warehouse.settlings().await?,
+    })
 }
 
 fn set_windows((stream, lane, state): Labels, windows: f64) {

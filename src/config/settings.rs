@@ -13,8 +13,9 @@ use super::api::{self, ApiKeys, ApiSettings};
 use super::error::{ConfigError, Problem};
 use super::reader::{Findings, Section, nearest, origin_of};
 use super::secret::Secret;
-use super::show::{self, Entry};
+use super::show::{self, Entry, Shown as _};
 use super::url::DatabaseUrl;
+use crate::domain::Settle;
 
 const SECTIONS: [&str; 8] = ["warehouse", "api", "streams", "sync", "server", "privacy", "retention", "log"];
 /// Keys that tend to be written into the wrong section.
@@ -113,7 +114,7 @@ pub struct StreamSettings {
 pub struct SyncSettings {
     pub poll_interval: Duration,
     /// The vendor is never asked for anything closer to now than this.
-    pub settle: Duration,
+    pub settle: Settle,
     /// The first guess; windows size themselves by count afterwards.
     pub window: Duration,
     /// When a closed window is read again; ascending, may be empty.
@@ -330,12 +331,13 @@ fn read_sync(mut section: Section<'_>) -> SyncSettings {
     let poll_interval = section.duration("poll_interval", SECOND);
     let poll_interval = section.or("poll_interval", poll_interval, MINUTE);
     let settle = section.parsed("settle", |kind| match kind {
-        ValueKind::String(text) if text == "auto" => {
-            Err("\"auto\" is not supported by this version; write a duration, as \"15m\"".into())
+        ValueKind::String(text) if text == "auto" => Ok((Settle::Learned, Settle::Learned.shown())),
+        kind => {
+            let (span, shown) = super::reader::span(kind, Duration::ZERO)?;
+            Ok((Settle::Fixed(span), shown))
         }
-        kind => super::reader::span(kind, Duration::ZERO),
     });
-    let settle = section.or("settle", settle, 15 * MINUTE);
+    let settle = section.or("settle", settle, Settle::Fixed(15 * MINUTE));
     let window = section.duration("window", SECOND);
     let window = section.or("window", window, HOUR);
     let recheck = section.durations("recheck", SECOND);

@@ -48,6 +48,15 @@ impl Shown for &str {
     }
 }
 
+impl Shown for crate::domain::Settle {
+    fn shown(&self) -> String {
+        match self {
+            Self::Fixed(span) => span.shown(),
+            Self::Learned => "auto".shown(),
+        }
+    }
+}
+
 impl Shown for std::net::SocketAddr {
     fn shown(&self) -> String {
         self.to_string().as_str().shown()

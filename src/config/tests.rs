@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::Settle;
 
 const MINIMAL: &str = r#"
 [api]
@@ -213,7 +214,6 @@ fn every_rule_is_checked() {
         ("[warehouse]\ntime_zone = \"Berlin\"", "IANA"),
         ("[warehouse]\nallow_insecure = \"maybe\"", "true or false"),
         ("[warehouse]\nurl = \"postgres://u@db/w?sslmode=disable\"", "verify-full"),
-        ("[sync]\nsettle = \"auto\"", "not supported by this version"),
         ("[sync]\nsettle = \"-1s\"", "from 0s"),
         ("[sync]\nwindow = \"500ms\"", "whole seconds"),
         ("[sync]\nlease = \"999999d\"", "3650d"),
@@ -263,7 +263,7 @@ fn the_edges_of_the_ranges_are_allowed() {
         [sync]\nsettle = \"0s\"\nlease = \"1s\"\nrecheck = [\"1s\", \"2s\"]\nwindow = \"1s\"\npoll_interval = \"1s\"";
     let settings = load(&format!("{MINIMAL}{text}"), &[]).expect("settings");
     assert_eq!(settings.streams["support"].api.base_url, "http://127.0.0.1:1");
-    assert_eq!(settings.sync.settle, Duration::ZERO);
+    assert_eq!(settings.sync.settle, Settle::Fixed(Duration::ZERO));
     assert_eq!(load(&format!("{MINIMAL}[sync]\nrecheck = []"), &[]).expect("settings").sync.recheck, []);
 }
 

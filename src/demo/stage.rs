@@ -119,7 +119,7 @@ mod tests {
         let account = Account::new(Extent { contacts: 300, days: 30, seed: 1 }, now);
         let text = account.configuration("http://127.0.0.1:8080", "postgres://koresync@127.0.0.1:5432/warehouse");
         let settings = Loader::default().load_text("demo", &text).expect("settings");
-        assert_eq!(settings.sync.settle, SETTLE);
+        assert_eq!(settings.sync.settle.of(None), SETTLE);
         let stream = &settings.streams[STREAM];
         assert_eq!(stream.api.requests_per_minute, REQUESTS_PER_MINUTE);
         assert_eq!(stream.start.timestamp(), account.start().timestamp());

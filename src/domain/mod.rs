@@ -6,6 +6,7 @@ pub mod hash;
 pub mod key;
 pub mod payload;
 pub mod rows;
+pub mod settling;
 pub mod window;
 
 pub use clock::{Clock, SystemClock};
@@ -13,4 +14,5 @@ pub use decimal::Decimal;
 pub use hash::ContentHash;
 pub use key::contact_key;
 pub use payload::Payload;
+pub use settling::{Delays, Settle};
 pub use window::Window;

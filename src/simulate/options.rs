@@ -114,6 +114,9 @@ pub struct Options {
     /// How long after its end a contact is listed
     #[arg(long, value_parser = humantime::parse_duration, default_value = "1m")]
     pub appear_after: Duration,
+    /// And so much later at most, evenly
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    pub appear_within: Duration,
     /// Stream ids that are known; all, if none is given
     #[arg(long = "stream-id")]
     pub stream_ids: Vec<String>,
@@ -209,6 +212,7 @@ impl Default for Options {
             empty_days: 0,
             empty_after_days: 0,
             appear_after: Duration::from_mins(1),
+            appear_within: Duration::ZERO,
             stream_ids: Vec::new(),
             path_prefix: "/qualityai".to_owned(),
             account_id: None,

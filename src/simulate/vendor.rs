@@ -20,6 +20,8 @@ const AGENTS: u64 = 50;
 pub struct Vendor {
     key: u64,
     appear_after: i64,
+    /// Spread evenly on top of it.
+    appear_within: i64,
     pub population: Population,
 }
 
@@ -35,7 +37,7 @@ pub struct Manner {
 impl Vendor {
     pub fn new(seed: u64, stream_id: &str, appear_after: i64, population: impl FnOnce(u64) -> Population) -> Self {
         let key = keyed(seed, &[key_of(stream_id)]);
-        Self { key, appear_after, population: population(key) }
+        Self { key, appear_after, appear_within: 0, population: population(key) }
     }
 
     /// A stream of the vendor that the options describe, whose population ends at `end`.
@@ -45,10 +47,11 @@ impl Vendor {
         let empty_from = begin + i64::from(options.empty_after_days) * DAY;
         let empty = (options.empty_days > 0).then(|| (empty_from, empty_from + i64::from(options.empty_days) * DAY));
         let shape = Shape { quiet_nights: options.quiet_nights, empty };
-        let appear_after = i64::try_from(options.appear_after.as_millis()).unwrap_or(i64::MAX / 4);
-        Self::new(options.seed, stream_id, appear_after, |key| {
+        let ms = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX / 4);
+        let vendor = Self::new(options.seed, stream_id, ms(options.appear_after), |key| {
             Population::new(key, options.contacts, begin, end, shape, !options.still)
-        })
+        });
+        Self { appear_within: ms(options.appear_within), ..vendor }
     }
 
     fn contact_key(&self, index: u64) -> u64 {
@@ -56,7 +59,9 @@ impl Vendor {
     }
 
     pub fn life(&self, index: u64, shares: &Shares) -> Life {
-        Life::of(self.contact_key(index), self.population.start(index), self.appear_after, shares)
+        let key = self.contact_key(index);
+        let spread = if self.appear_within > 0 { Dice::new(key, &[0xa99]).between(0, self.appear_within) } else { 0 };
+        Life::of(key, self.population.start(index), self.appear_after + spread, shares)
     }
 
     /// The contacts that start in `[from, to)`, listed or not.

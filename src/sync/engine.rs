@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use super::planner::{self, Until};
 use super::source::{Options, Source};
 use super::worker::{self, Bench, Done};
 use crate::api;
-use crate::domain::window::floor_to_second;
+use crate::domain::Settle;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::windows::Scope;
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -167,10 +167,7 @@ impl Engine {
     async fn supervise(&self, mode: Mode, scope: &Scope, working: &CancellationToken) -> Outcome {
         let clock = self.bench.warehouse.clock();
         let until = match mode {
-            Mode::Once => {
-                let settle = TimeDelta::from_std(self.bench.options.settle).unwrap_or_default();
-                Until::Moment(floor_to_second(clock.now() - settle))
-            }
+            Mode::Once => Until::SettledAt(clock.now()),
             _ => Until::Settled,
         };
         let (mut seen, mut seen_at) = ((u64::MAX, None), clock.now());
@@ -242,11 +239,25 @@ impl Engine {
         }
     }
 
+    /// Lets the learned settle times follow what was seen.
+    async fn judge_settle(&self, scope: &Scope) -> Result<(), WarehouseError> {
+        for stream in &scope.streams {
+            if let Some((before, now)) = self.bench.warehouse.judge_settle(stream).await? {
+                let (before, now) = (before.as_secs(), now.as_secs());
+                tracing::info!(stream, before, now, "The learned settle time changes, in seconds.");
+            }
+        }
+        Ok(())
+    }
+
     async fn plan_and_look(&self, scope: &Scope, until: Until) -> Result<Look, WarehouseError> {
         let Bench { warehouse, options, sources, .. } = &self.bench;
         let silent = warehouse.end_silent_copies().await?;
         if silent > 0 {
             tracing::warn!(silent, "Ended transactions of workers that lost their leases in the middle of a COPY.");
+        }
+        if options.settle == Settle::Learned {
+            self.judge_settle(scope).await?;
         }
         let planned = planner::plan(warehouse, options, sources, scope, until).await?;
         if planned > 0 {
@@ -266,9 +277,9 @@ impl Engine {
         let open = warehouse.open_windows().await?;
         let open = |stream: &str| open.iter().find(|o| o.stream == stream);
         let due = match until {
-            Until::Moment(settled) if !options.recheck.rungs().is_empty() => {
+            Until::SettledAt(moment) if !options.recheck.rungs().is_empty() => {
                 let first = options.recheck.rungs().first().copied().unwrap_or_default();
-                warehouse.rechecks_due(planner::due_by(options, settled), first).await?
+                warehouse.rechecks_due(moment, first).await?
             }
             _ => Vec::new(),
         };
@@ -283,6 +294,10 @@ impl Engine {
                     unread: open(&state.stream).map_or(0, |o| o.unread),
                     rechecks_due: due.iter().find(|(stream, _)| *stream == state.stream).map_or(0, |(_, due)| *due),
                     is_refused: state.paused_at.is_some(),
+                    settled: match until {
+                        Until::SettledAt(moment) => Some(planner::settled(options, &state, moment)),
+                        Until::Settled => None,
+                    },
                     reason: state.paused_reason,
                     watermark: state.watermark,
                     stream: state.stream,
@@ -305,12 +320,10 @@ impl Engine {
                     .then(|| Outcome::Refused(refused.join("; ")))
             }
             (Mode::Backfill(_), _) if !look.is_backfill_open => Some(Outcome::Done),
-            (Mode::Once, Until::Moment(moment)) if look.streams.iter().all(|stream| stream.is_done(moment)) => {
-                Some(Outcome::Done)
-            }
+            (Mode::Once, Until::SettledAt(_)) if look.streams.iter().all(StreamLook::is_done) => Some(Outcome::Done),
             _ => {
                 let late = |stream: &&StreamLook| match until {
-                    Until::Moment(moment) => !stream.is_done(moment),
+                    Until::SettledAt(_) => !stream.is_done(),
                     Until::Settled => true,
                 };
                 let late: Vec<&StreamLook> = look.streams.iter().filter(late).collect();
@@ -383,6 +396,8 @@ impl Look {
 struct StreamLook {
     stream: String,
     watermark: DateTime<Utc>,
+    /// Up to where it is to be verified.
+    settled: Option<DateTime<Utc>>,
     has_open_backfill: bool,
     unverified: i64,
     /// Windows planned or in hand.
@@ -394,8 +409,8 @@ struct StreamLook {
 }
 
 impl StreamLook {
-    fn is_done(&self, moment: DateTime<Utc>) -> bool {
-        self.watermark >= moment
+    fn is_done(&self) -> bool {
+        self.settled.is_none_or(|settled| self.watermark >= settled)
             && !self.has_open_backfill
             && self.unread == 0
             && self.unverified == 0

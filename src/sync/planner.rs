@@ -22,7 +22,8 @@ const AHEAD: usize = 2;
 pub(super) enum Until {
     /// Now − settle, again and again.
     Settled,
-    Moment(DateTime<Utc>),
+    /// What was settled at this moment.
+    SettledAt(DateTime<Utc>),
 }
 
 /// Plans live windows up to the settled present, keeps the open backfills ahead of the workers, and gives what both
@@ -43,14 +44,14 @@ pub(super) async fn plan(
         let ahead = ahead(options, &state);
         if scope.backfill_id.is_none() {
             let (until, least) = match until {
-                Until::Settled => (now - options.settle, source.poll_interval),
-                Until::Moment(until) => (until, std::time::Duration::ZERO),
+                Until::Settled => (settled(options, &state, now), source.poll_interval),
+                Until::SettledAt(moment) => (settled(options, &state, moment), std::time::Duration::ZERO),
             };
             let least = TimeDelta::from_std(least).unwrap_or(TimeDelta::MAX);
-            planned += warehouse.plan_live(&source.stream, floor_to_second(until), span, least, ahead).await?;
+            planned += warehouse.plan_live(&source.stream, until, span, least, ahead).await?;
             // Live comes first: while it is behind, no backfill is planned beside it.
             let frontier = warehouse.stream_state(&source.stream).await?.frontier;
-            if floor_to_second(until) - frontier > least {
+            if until - frontier > least {
                 behind.push(source.stream.clone());
             }
         }
@@ -96,14 +97,14 @@ async fn plan_rechecks(
         .collect();
     let (now, is_urgent) = match until {
         Until::Settled => (now, false),
-        Until::Moment(settled) => (due_by(options, settled), true),
+        Until::SettledAt(moment) => (moment, true),
     };
     Look { warehouse, options, now, is_urgent }.plan(streams, &candidates).await
 }
 
-/// Up to when rechecks are due for work that is to end when all up to `settled` is read.
-pub(super) fn due_by(options: &Options, settled: DateTime<Utc>) -> DateTime<Utc> {
-    settled + TimeDelta::from_std(options.settle).unwrap_or_default()
+/// Up to where a stream is settled at a moment.
+pub(super) fn settled(options: &Options, state: &StreamState, moment: DateTime<Utc>) -> DateTime<Utc> {
+    floor_to_second(moment - options.settle.of(state.settle_seconds))
 }
 
 fn ahead(options: &Options, state: &StreamState) -> usize {

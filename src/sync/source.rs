@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use super::paging::Habit;
 use super::recheck::Rule;
 use crate::api::{BoxError, Budget, Client};
+use crate::domain::Settle;
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::retention::Cutoffs;
 
@@ -24,7 +25,7 @@ pub struct Options {
     pub max_window_bytes: usize,
     pub poll_interval: Duration,
     /// Nothing closer to now is read.
-    pub settle: Duration,
+    pub settle: Settle,
     /// How long `once` goes on without any progress.
     pub give_up: Duration,
     pub lease: Duration,

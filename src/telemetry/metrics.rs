@@ -22,6 +22,11 @@ pub const COUNT_MISMATCH_WINDOWS: &str = "koresync_count_mismatch_windows";
 pub const RECHECKS_DUE: &str = "koresync_rechecks_due";
 pub const RECHECK_OVERDUE: &str = "koresync_recheck_overdue_seconds";
 pub const RUNGS_GIVEN_UP: &str = "koresync_recheck_rungs_given_up";
+pub const APPEARANCE: &str = "koresync_appearance_seconds";
+pub const SCORING: &str = "koresync_scoring_seconds";
+pub const SETTLE: &str = "koresync_settle_seconds";
+pub const SETTLE_LATE: &str = "koresync_settle_late_ratio";
+pub const SETTLE_EXCEEDED: &str = "koresync_settle_exceeded";
 pub const LANE_REQUESTS: &str = "koresync_lane_requests_total";
 pub const BUILD_INFO: &str = "koresync_build_info";
 
@@ -66,6 +71,11 @@ fn describe() {
     describe_gauge!(RECHECKS_DUE, "Verified windows that are due to be read again");
     describe_gauge!(RECHECK_OVERDUE, Unit::Seconds, "For how long the oldest of them has been due");
     describe_gauge!(RUNGS_GIVEN_UP, "Rungs of sync.recheck that the account's budget does not carry");
+    describe_gauge!(APPEARANCE, Unit::Seconds, "How long after its end a contact first appears, by quantile");
+    describe_gauge!(SCORING, Unit::Seconds, "How long after its end a contact is first scored, by quantile");
+    describe_gauge!(SETTLE, Unit::Seconds, "The settle time in force");
+    describe_gauge!(SETTLE_LATE, "Part of contacts that comes later than the settle time allows");
+    describe_gauge!(SETTLE_EXCEEDED, "1 while that is more than 0.05");
     describe_counter!(LANE_REQUESTS, "Requests to the vendor by stream and lane");
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

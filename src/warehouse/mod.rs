@@ -19,6 +19,7 @@ pub mod rechecks;
 pub mod references;
 pub mod retention;
 pub mod runs;
+pub mod settling;
 pub mod status;
 pub mod streams;
 mod time_zone;

@@ -58,6 +58,8 @@ pub struct StreamState {
     pub recheck_rungs: Option<Vec<i64>>,
     /// How many of them the account's budget carries.
     pub rungs_carried: Option<i16>,
+    /// What `sync.settle = "auto"` has learned, seconds.
+    pub settle_seconds: Option<i64>,
     /// Contacts that start earlier are let go.
     pub kept_from: Option<DateTime<Utc>>,
 }
@@ -161,7 +163,7 @@ macro_rules! select {
         concat!(
             "select stream, account_id, start_at, frontier, watermark, paging, page_limit, pages_max, is_total_rows, repeats_seen_at, \
              filter_field, below_threshold_effect, contacts_per_hour, record_bytes, span_seconds, paused_at, \
-             paused_reason, retry_at, last_success_at, recheck_rungs, rungs_carried, kept_from from koresync.streams ",
+             paused_reason, retry_at, last_success_at, recheck_rungs, rungs_carried, settle_seconds, kept_from from koresync.streams ",
             $rest
         )
     };

@@ -112,7 +112,7 @@ async fn request(
     meter: &Meter,
     now: DateTime<Utc>,
 ) -> Vec<Finding> {
-    let to = floor_to_second(now - settings.sync.settle);
+    let to = floor_to_second(now - settings.sync.settle.of(None));
     let asked = PageRequest::first(to - TimeDelta::hours(1), to, 1);
     match client.page_once(&asked, meter).await {
         Ok(page) => {

@@ -41,6 +41,10 @@ pub(super) fn render(report: &Report) -> String {
             let _ = writeln!(text, "{}: to be read again: {}", recheck.status.stream, recheck.why);
         }
     }
+    if !report.settling.is_empty() {
+        text.push('\n');
+        text.push_str(&super::settling::told(&report.settling));
+    }
     if !report.budgets.is_empty() {
         let mut table = Table::new([
             ("account", Align::Left),

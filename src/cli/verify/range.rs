@@ -92,7 +92,9 @@ impl Verification {
     /// With both ends given, that range; else the verified history between those that are.
     async fn ranges(&self, warehouse: &Warehouse, stream: &StreamSettings) -> Result<Vec<Window>, anyhow::Error> {
         let usage = |message: String| Ended::new(Exit::Usage, message);
-        let settled = floor_to_second(self.clock.now() - self.settings.sync.settle);
+        let settlings = warehouse.settlings().await?;
+        let learned = settlings.iter().find(|s| s.stream == stream.name).and_then(|s| s.settle_seconds);
+        let settled = floor_to_second(self.clock.now() - self.settings.sync.settle.of(learned));
         // What is older is let go, and would only seem to be missing.
         let kept_from = session::retention(&self.settings).cutoffs(self.clock.now()).contacts.map(floor_to_second);
         let (from, to) = (self.args.from.max(kept_from), self.args.to.map(|to| clip(to, settled)));

@@ -18,6 +18,12 @@ pub struct Contents {
     updated_at: DateTime<Utc>,
 }
 
+impl Contents {
+    pub(super) fn is_scored(&self) -> bool {
+        self.columns.get("evaluation_score").is_some_and(|score| score.get() != "null")
+    }
+}
+
 type ContentsRow = (Uuid, sqlx::types::Json<BTreeMap<String, Box<RawValue>>>, DateTime<Utc>);
 
 /// The contents of contacts, by key.
@@ -26,7 +32,7 @@ pub async fn contents(
     keys: &[Uuid],
 ) -> Result<BTreeMap<Uuid, Contents>, WarehouseError> {
     let rows: Vec<ContentsRow> = sqlx::query_as(
-        "select c.contact_key, (to_jsonb(c) - array['first_seen_at', 'updated_at', 'removed_at']) || jsonb_build_object( \
+        "select c.contact_key, (to_jsonb(c) - array['first_seen_at', 'updated_at']) || jsonb_build_object( \
            'contact_agents', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_agents t where t.contact_key = c.contact_key), \
            'contact_queues', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_queues t where t.contact_key = c.contact_key), \
            'contact_metrics', (select jsonb_agg(to_jsonb(t) - 'contact_key' order by ordinal) from kore.contact_metrics t where t.contact_key = c.contact_key), \

@@ -24,8 +24,9 @@ pub use ledger::{Outcomes, Proof, ReadEntry};
 use super::error::Remedy;
 use super::quarantine::ReadWell;
 use super::rechecks::take_place;
+use super::settling::{self, FirstSight, Sight};
 use super::streams::{Learned, derive_watermark, keep_learned};
-use super::windows::Claim;
+use super::windows::{Claim, Lane};
 use super::{Warehouse, WarehouseError};
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload, contact_key};
@@ -77,6 +78,8 @@ pub struct WindowCommit {
     entry: ReadEntry,
     staged: Staged,
     counts: Counts,
+    /// What this read showed for the first time.
+    sights: Vec<FirstSight>,
     /// Set aside by this transaction.
     aside: HashSet<ContentHash>,
     pub outcomes: Outcomes,
@@ -87,6 +90,7 @@ pub struct WindowCommit {
 struct Staged {
     tables: Tables,
     contacts: u64,
+    sights: Vec<FirstSight>,
     /// Whom the transaction had seen when the first of them came.
     before: Option<Checkpoint>,
 }
@@ -182,6 +186,7 @@ impl WindowCommit {
             entry,
             staged: Staged::default(),
             counts: Counts::default(),
+            sights: Vec::new(),
             aside: HashSet::new(),
             outcomes: Outcomes::default(),
         }
@@ -223,6 +228,7 @@ impl WindowCommit {
         let rows = self.as_new(contacts);
         let encoded = self.encode(&mut staged.tables, &rows).await;
         staged.contacts += contacts.len() as u64;
+        staged.sights.extend(contacts.iter().filter_map(|incoming| self.sight_of_new(incoming)));
         self.staged = staged;
         encoded
     }
@@ -240,11 +246,14 @@ impl WindowCommit {
         let savepoint = self.set_savepoint(before).await?;
         let sent = self.put(&mut staged.tables, "insert").await;
         let sent = self.end_savepoint(savepoint, sent).await;
-        let contacts = std::mem::take(&mut staged.contacts);
+        let (contacts, sights) = (std::mem::take(&mut staged.contacts), std::mem::take(&mut staged.sights));
         staged.tables.clear();
         self.staged = staged;
         match sent {
-            Ok(()) => self.outcomes.inserted += contacts,
+            Ok(()) => {
+                self.outcomes.inserted += contacts;
+                self.sights.extend(sights);
+            }
             Err(error) if error.remedy() == Remedy::Data => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -261,11 +270,27 @@ impl WindowCommit {
             let savepoint = self.set_savepoint(self.keys.checkpoint()).await?;
             let written = self.write(&self.as_new(batch), "insert").await;
             match self.end_savepoint(savepoint, written).await {
-                Ok(()) => self.outcomes.inserted += batch.len() as u64,
+                Ok(()) => {
+                    self.outcomes.inserted += batch.len() as u64;
+                    let sights: Vec<FirstSight> = batch.iter().filter_map(|new| self.sight_of_new(new)).collect();
+                    self.sights.extend(sights);
+                }
                 Err(error) => self.narrow_down(batch, error, &mut pending).await?,
             }
         }
         Ok(())
+    }
+
+    fn sight_of_new(&self, incoming: &Incoming<'_>) -> Option<FirstSight> {
+        let is_scored = incoming.contact.evaluation_score.is_some();
+        self.sight(incoming, Sight::Contact { is_scored })
+    }
+
+    /// A contact without an end teaches nothing of how late it came, nor does a backfill.
+    fn sight(&self, incoming: &Incoming<'_>, sight: Sight) -> Option<FirstSight> {
+        let Contact { started_at, ended_at, .. } = incoming.contact;
+        let is_told = self.claim.lane != Lane::Backfill;
+        Some(FirstSight { sight, started_at, ended_at: ended_at.filter(|_| is_told)?, seen_at: incoming.read_at })
     }
 
     async fn set_savepoint(&mut self, keys: Checkpoint) -> Result<(Checkpoint, Counts), WarehouseError> {
@@ -274,13 +299,13 @@ impl WindowCommit {
     }
 
     /// Goes back to the savepoint when the data in hand was refused; any other failure ends the transaction.
-    async fn end_savepoint(
+    async fn end_savepoint<T>(
         &mut self,
         (keys, counts): (Checkpoint, Counts),
-        written: Result<(), WarehouseError>,
-    ) -> Result<(), WarehouseError> {
+        written: Result<T, WarehouseError>,
+    ) -> Result<T, WarehouseError> {
         match &written {
-            Ok(()) => {
+            Ok(_) => {
                 sqlx::query("release savepoint batch").execute(&mut *self.transaction).await?;
             }
             Err(error) if error.remedy() == Remedy::Data => {
@@ -427,6 +452,7 @@ impl WindowCommit {
         .execute(&mut *self.transaction)
         .await?;
         if self.entry.proof.is_some() {
+            settling::note(&mut self.transaction, &self.claim, &self.sights, self.now).await?;
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
             // The stream's row is locked from here on: reads that commit at once see each other.
             take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;

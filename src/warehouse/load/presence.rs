@@ -1,6 +1,7 @@
 //! Contacts that vanish at the vendor and contacts that come back: told by a read, never by a guess.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::WindowCommit;
@@ -19,6 +20,42 @@ pub struct Presence<'a> {
     pub filter_field: Option<&'a str>,
 }
 
+/// A contact that goes or comes back: its key, `removed_at` and `updated_at` before.
+type Turn = (Uuid, Option<DateTime<Utc>>, DateTime<Utc>);
+
+/// Writes `removed_at` of contacts, and a row of history for each.
+async fn turn(
+    connection: &mut PgConnection,
+    contacts: &[Turn],
+    removed_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), WarehouseError> {
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<Uuid> = contacts.iter().map(|(key, ..)| *key).collect();
+    sqlx::query("update kore.contacts set removed_at = $2, updated_at = $3 where contact_key = any($1)")
+        .bind(&keys)
+        .bind(removed_at)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \
+         select n.key, coalesce((select max(version) from kore.contact_changes h where h.contact_key = n.key), 0) + 1, \
+           n.since, $4, array['removed_at'], jsonb_build_object('removed_at', n.was), jsonb_build_object('removed_at', $5::timestamptz) \
+         from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as n (key, was, since)",
+    )
+    .bind(keys)
+    .bind(contacts.iter().map(|(_, was, _)| *was).collect::<Vec<_>>())
+    .bind(contacts.iter().map(|(.., since)| *since).collect::<Vec<_>>())
+    .bind(now)
+    .bind(removed_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl WindowCommit {
     /// Marks as removed what the read proves gone, and takes the mark from what is there again. Before
     /// [`WindowCommit::finish`], after the records.
@@ -29,20 +66,21 @@ impl WindowCommit {
     /// may be any of the missing.
     pub async fn judge_presence(&mut self, presence: &Presence<'_>) -> Result<(), WarehouseError> {
         self.read_at = presence.read_at;
-        let returned = sqlx::query(
-            "update kore.contacts set removed_at = null \
-             where stream = $1 and conversation_id = any($2) and removed_at is not null",
+        let returned: Vec<Turn> = sqlx::query_as(
+            "select contact_key, removed_at, updated_at from kore.contacts \
+             where stream = $1 and conversation_id = any($2) and removed_at is not null order by contact_key for update",
         )
         .bind(&self.claim.stream)
         .bind(presence.ids)
-        .execute(&mut *self.transaction)
+        .fetch_all(&mut *self.transaction)
         .await?;
-        self.outcomes.returned = returned.rows_affected();
+        turn(&mut self.transaction, &returned, None, self.now).await?;
+        self.outcomes.returned = returned.len() as u64;
         if self.entry.proof.is_none() || !self.may_conclude(presence).await? {
             return Ok(());
         }
-        let gone: Vec<Uuid> = sqlx::query_scalar(
-            "select c.contact_key from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
+        let gone: Vec<Turn> = sqlx::query_as(
+            "select c.contact_key, c.removed_at, c.updated_at from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
              where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
                and r.requested_from >= $2 and r.requested_to <= $3 and r.read_at < $4 \
                and ($5 or c.duration_status is distinct from 'below_threshold') \
@@ -57,13 +95,7 @@ impl WindowCommit {
         .bind(presence.ids)
         .fetch_all(&mut *self.transaction)
         .await?;
-        if !gone.is_empty() {
-            sqlx::query("update kore.contacts set removed_at = $2 where contact_key = any($1)")
-                .bind(&gone)
-                .bind(self.now)
-                .execute(&mut *self.transaction)
-                .await?;
-        }
+        turn(&mut self.transaction, &gone, Some(self.now), self.now).await?;
         self.outcomes.removed = gone.len() as u64;
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Replacing contacts whose content changed: the difference is kept, the rows are written anew.
 
+use std::collections::BTreeMap;
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -8,6 +10,7 @@ use super::tables::CHILD_TABLES;
 use super::{Incoming, WindowCommit, changes};
 use crate::warehouse::WarehouseError;
 use crate::warehouse::error::Remedy;
+use crate::warehouse::settling::{FirstSight, Sight};
 
 /// Contacts replaced at a time: both versions of each are in hand as JSON.
 const AT_ONCE: usize = 50;
@@ -35,7 +38,14 @@ impl WindowCommit {
         let mut pending: Vec<&[Replacement<'_, '_>]> = differing.chunks(AT_ONCE).rev().collect();
         while let Some(batch) = pending.pop() {
             match (self.replace_in_savepoint(batch).await, batch) {
-                (Ok(()), _) => self.outcomes.changed += batch.len() as u64,
+                (Ok(newly_scored), _) => {
+                    self.outcomes.changed += batch.len() as u64;
+                    let is_newly_scored = |(_, held): &&Replacement<'_, '_>| newly_scored.contains(&held.contact_key);
+                    let scored = batch.iter().filter(is_newly_scored);
+                    let sights: Vec<FirstSight> =
+                        scored.filter_map(|(incoming, _)| self.sight(incoming, Sight::Score)).collect();
+                    self.sights.extend(sights);
+                }
                 (Err(error), _) if error.remedy() != Remedy::Data => return Err(error),
                 (Err(error), [(incoming, _)]) => self.refuse(incoming, &error).await?,
                 (Err(_), _) => {
@@ -47,7 +57,8 @@ impl WindowCommit {
         Ok(())
     }
 
-    async fn replace_in_savepoint(&mut self, batch: &[Replacement<'_, '_>]) -> Result<(), WarehouseError> {
+    /// Gives the keys of those that have a score now and had none.
+    async fn replace_in_savepoint(&mut self, batch: &[Replacement<'_, '_>]) -> Result<Vec<Uuid>, WarehouseError> {
         let keys: Vec<Uuid> = batch.iter().map(|(_, held)| held.contact_key).collect();
         let rows: Vec<_> =
             batch.iter().map(|(incoming, held)| (*incoming, held.contact_key, held.first_seen_at)).collect();
@@ -57,7 +68,13 @@ impl WindowCommit {
             remove_rows(&mut self.transaction, &keys).await?;
             self.write(&rows, "replace").await?;
             let after = changes::contents(&mut self.transaction, &keys).await?;
-            changes::record(&mut self.transaction, &before, &after, self.now).await
+            changes::record(&mut self.transaction, &before, &after, self.now).await?;
+            let newly_scored = |key: &&Uuid| {
+                let is_scored =
+                    |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).is_some_and(changes::Contents::is_scored);
+                !is_scored(&before) && is_scored(&after)
+            };
+            Ok(keys.iter().filter(newly_scored).copied().collect())
         }
         .await;
         self.end_savepoint(savepoint, written).await
