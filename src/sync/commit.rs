@@ -2,16 +2,19 @@
 //! and written, all in the window's one transaction.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::intake::{Record, Text};
+use super::private::{Fate, Fates};
 use super::prove::RecordIdentity;
 use super::reading::Read;
 use crate::domain::payload::Texts;
+use crate::domain::privacy::Subject;
 use crate::domain::{ContentHash, Payload, Window};
-use crate::normalise::{MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
+use crate::normalise::{Filter, MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
 use crate::warehouse::drift::{Drift, Example};
 use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, SetAside, WindowCommit};
 use crate::warehouse::quarantine::ReadWell;
@@ -144,20 +147,37 @@ fn batches<'b, 'r>(mut packed: &'b [Packed<'r>]) -> impl Iterator<Item = &'b [Pa
 }
 
 async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<(), WarehouseError> {
+    let guard = Arc::clone(commit.guard());
+    let is_erased = |(record, _): &Packed<'_>| {
+        record.identity.conversation_id.as_deref().is_some_and(|id| guard.is_erased(Subject::Conversation(id)))
+    };
+    let (erased, batch): (Vec<Packed<'_>>, Vec<Packed<'_>>) = batch.iter().copied().partition(is_erased);
+    commit.outcomes.erased += erased.len() as u64;
     let ids: Vec<&str> = batch.iter().filter_map(|(record, _)| record.identity.conversation_id.as_deref()).collect();
     let held = commit.held(&ids).await?;
     let held_of = |record: &Record| record.identity.conversation_id.as_deref().and_then(|id| held.get(id));
-    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = batch
-        .iter()
-        .copied()
-        .partition(|(record, _)| held_of(record).is_some_and(|held| held.raw_hash == Some(record.raw_hash)));
+    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = batch.iter().copied().partition(|(record, _)| {
+        held_of(record)
+            .is_some_and(|held| held.raw_hash == Some(record.raw_hash) && held.privacy_id == guard.privacy_id)
+    });
     commit.outcomes.unchanged += unchanged.len() as u64;
     let texts = Texts::unpack(unread.iter().map(|(_, payload)| *payload))?;
+    let fates = Fates::of(&Filter::new(Arc::clone(&guard)), &texts)?;
+    let nothing = Payload::nothing();
     let mut new: Vec<Incoming<'_>> = Vec::with_capacity(unread.len());
     let mut changed: Vec<(Incoming<'_>, Held)> = Vec::new();
     let mut aside: Vec<SetAside<'_>> = Vec::new();
     let mut drift = Drift::default();
-    for ((record, payload), text) in unread.into_iter().zip(texts.iter()) {
+    for (place, ((record, received), raw)) in unread.into_iter().zip(texts.iter()).enumerate() {
+        let (text, payload, canonical_hash) = match fates.get(place) {
+            Fate::AsReceived => (raw, received, None),
+            Fate::Without { text, payload, canonical_hash } => (text.as_bytes(), payload, Some(*canonical_hash)),
+            Fate::Nothing => (raw, &nothing, None),
+            Fate::Erased => {
+                commit.outcomes.erased += 1;
+                continue;
+            }
+        };
         let read = normalise(text).and_then(|normalised| {
             let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
             let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
@@ -170,6 +190,9 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<
                     conversation_id: record.identity.conversation_id.clone(),
                     payload,
                     raw_hash: record.raw_hash,
+                    canonical_hash,
+                    text_bytes: payload.compressed().is_empty().then_some(record.text_bytes),
+                    privacy_id: guard.privacy_id,
                     reason: rejected.reason.as_str().to_owned(),
                     fault_path: rejected.path,
                     mapper_version: MAPPER_VERSION,
@@ -179,19 +202,24 @@ async fn write_batch(commit: &mut WindowCommit, batch: &[Packed<'_>]) -> Result<
                 continue;
             }
         };
+        let canonical_hash = canonical_hash.unwrap_or(normalised.canonical_hash);
         let held = held_of(record);
-        if held.is_some_and(|held| held.canonical_hash == Some(normalised.canonical_hash)) {
-            commit.outcomes.unchanged += 1;
-            continue;
+        if let Some(held) = held.filter(|held| held.canonical_hash == Some(canonical_hash)) {
+            if held.privacy_id == guard.privacy_id {
+                commit.outcomes.unchanged += 1;
+                continue;
+            }
+        } else {
+            note(&mut drift, &normalised);
         }
-        note(&mut drift, &normalised);
         let incoming = Incoming {
             contact: normalised.contact,
             payload,
             raw_hash: record.raw_hash,
-            canonical_hash: normalised.canonical_hash,
+            canonical_hash,
             read_at: record.read_at,
             mapper_version: MAPPER_VERSION,
+            privacy_id: guard.privacy_id,
         };
         match held {
             Some(held) => changed.push((incoming, held.clone())),

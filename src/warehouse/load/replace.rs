@@ -15,8 +15,9 @@ const AT_ONCE: usize = 50;
 type Replacement<'r, 'a> = (&'r Incoming<'a>, &'r Held);
 
 impl WindowCommit {
-    /// Replaces contacts whose content differs from what is held. Content that was received later
-    /// than this read is left alone.
+    /// Replaces contacts whose content differs from what is held, or that are held under other privacy
+    /// settings: those have not changed, and leave no history. Content that was received later than this read
+    /// is left alone.
     pub async fn replace(&mut self, contacts: &mut [(Incoming<'_>, Held)]) -> Result<(), WarehouseError> {
         if contacts.is_empty() {
             return Ok(());
@@ -26,7 +27,8 @@ impl WindowCommit {
         let locked = lock_versions(&mut self.transaction, &keys).await?;
         let is_replaceable = |(incoming, held): &(&Incoming<'_>, &Held)| {
             locked.get(&held.contact_key).is_some_and(|(canonical, read_at)| {
-                *canonical != Some(incoming.canonical_hash) && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
+                let differs = *canonical != Some(incoming.canonical_hash) || held.privacy_id != incoming.privacy_id;
+                differs && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
             })
         };
         let differing: Vec<Replacement<'_, '_>> =
@@ -35,7 +37,11 @@ impl WindowCommit {
         let mut pending: Vec<&[Replacement<'_, '_>]> = differing.chunks(AT_ONCE).rev().collect();
         while let Some(batch) = pending.pop() {
             match (self.replace_in_savepoint(batch).await, batch) {
-                (Ok(()), _) => self.outcomes.changed += batch.len() as u64,
+                (Ok(()), _) => {
+                    let changed = batch.iter().filter(|replacement| has_changed(replacement)).count() as u64;
+                    self.outcomes.changed += changed;
+                    self.outcomes.unchanged += batch.len() as u64 - changed;
+                }
                 (Err(error), _) if error.remedy() != Remedy::Data => return Err(error),
                 (Err(error), [(incoming, _)]) => self.refuse(incoming, &error).await?,
                 (Err(_), _) => {
@@ -57,11 +63,19 @@ impl WindowCommit {
             remove_rows(&mut self.transaction, &keys).await?;
             self.write(&rows, "replace").await?;
             let after = changes::contents(&mut self.transaction, &keys).await?;
+            let changed = batch.iter().filter(|replacement| has_changed(replacement));
+            let changed: Vec<Uuid> = changed.map(|(_, held)| held.contact_key).collect();
+            let before = before.into_iter().filter(|(key, _)| changed.contains(key)).collect();
             changes::record(&mut self.transaction, &before, &after, self.now).await
         }
         .await;
         self.end_savepoint(checkpoint, written).await
     }
+}
+
+/// Whether the content is another one, not only what is kept of it.
+fn has_changed((incoming, held): &Replacement<'_, '_>) -> bool {
+    held.canonical_hash != Some(incoming.canonical_hash)
 }
 
 async fn remove_rows(connection: &mut PgConnection, keys: &[Uuid]) -> Result<(), WarehouseError> {
