@@ -116,6 +116,12 @@ impl Work {
         if outcome.is_ok() && is_over && self.scope == RebuildScope::default() {
             outcome = self.tighten(&warehouse).await;
         }
+        let hides = !self.settings.privacy.treatments.keep_all();
+        if outcome.is_ok() && hides && self.scope.time_zone.is_none() && self.scope != RebuildScope::default() {
+            output::say(
+                "history, quarantine and names of agents are made to obey [privacy] by a rebuild of everything",
+            );
+        }
         warehouse.let_go_of_rebuild(id, &worker).await.ok();
         let last = warehouse.rebuild(id).await;
         warehouse.close().await;

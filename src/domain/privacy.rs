@@ -387,6 +387,32 @@ mod tests {
     }
 
     #[test]
+    fn hmac_is_that_of_the_standard() {
+        // RFC 4231, test cases 1 and 6.
+        let long = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        for (key, text, expected) in [
+            (vec![0x0b; 20], &b"Hi There"[..], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (vec![0xaa; 131], &long[..], "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
+        ] {
+            assert_eq!(hex(&hmac(&key, &[text])), expected);
+        }
+    }
+
+    #[test]
+    fn settings_are_claimed_only_for_what_obeys_them() {
+        let only = |kind: Kind, treatment| Treatments::of(|k| if k == kind { treatment } else { Treatment::Keep });
+        let treatments = only(Kind::AgentName, Treatment::Hash);
+        let settings = HashMap::from([
+            (0, Treatments::default()),
+            (1, treatments),
+            (2, only(Kind::AgentName, Treatment::Drop)),
+            (3, only(Kind::AgentEmail, Treatment::Hash)),
+        ]);
+        let guard = Guard { privacy_id: 1, treatments, settings, ..Guard::default() };
+        assert_eq!([0, 1, 2, 3].map(|id| guard.stamp(id)), [1, 1, 2, 3]);
+    }
+
+    #[test]
     fn strictness_is_judged_kind_by_kind() {
         let only = |kind: Kind, treatment| Treatments::of(|k| if k == kind { treatment } else { Treatment::Keep });
         let hashed = only(Kind::AgentName, Treatment::Hash);

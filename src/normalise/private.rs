@@ -302,6 +302,8 @@ impl Pass<'_> {
                     Some(value)
                 }
                 Member::Personal(kind) => self.personal(kind, value),
+                // What the record itself is known by was looked at before.
+                _ if place == Place::Record && field(&key) == Some(ContactField::ConversationId) => Some(value),
                 // A field that holds one value in place of a list.
                 Member::Within(within) => self.element(value, within),
             };

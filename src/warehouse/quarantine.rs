@@ -30,6 +30,18 @@ pub(super) async fn keep(
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     for record in records {
+        // Kept under other privacy settings, the same record has another hash.
+        sqlx::query(
+            "delete from koresync.quarantined_records where stream = $1 and conversation_id = $2 and raw_hash <> $3 \
+               and privacy_id <> $4 and coalesce(received_at, first_seen_at) <= $5",
+        )
+        .bind(stream)
+        .bind(record.conversation_id.as_deref())
+        .bind(record.raw_hash.0.as_slice())
+        .bind(record.privacy_id)
+        .bind(record.read_at)
+        .execute(&mut *connection)
+        .await?;
         sqlx::query(
             "insert into koresync.quarantined_records (stream, conversation_id, payload, raw_hash, reason, fault_path, \
                first_seen_at, last_tried_at, requested_from, requested_to, mapper_version, received_at, started_at, \

@@ -9,6 +9,7 @@ use koresync::domain::privacy::{PrivacyKey, Treatments};
 use koresync::simulate::{Fault, FaultRate, Options};
 use koresync::sync::erasing::{self, People};
 use koresync::sync::{Mode, Outcome, requeue};
+use koresync::warehouse::WarehouseError;
 use koresync::warehouse::erasure::TEXTS;
 use koresync::warehouse::load::requeue::Selection;
 use koresync::warehouse::privacy::Configured;
@@ -125,6 +126,15 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
     let parts: i64 =
         sqlx::query_scalar(AssertSqlSafe(parts_of_others.clone())).fetch_one(&pool).await.expect("a count");
 
+    let keys = format!(
+        "select contact_key::text from kore.contacts where conversation_id = any(array['{}'])",
+        conversations.join("','")
+    );
+    let keys = texts(&pool, &keys).await;
+    let agent_key = texts(&pool, &format!("select agent_key::text from kore.agents where agent_id = '{}'", agent.id))
+        .await
+        .remove(0);
+
     let program = program(&mirror);
     let mut arguments = vec!["erase", "--yes", "--json", "--agent", &agent.id];
     arguments.extend(conversations.iter().flat_map(|id| ["--conversation", id]));
@@ -134,7 +144,13 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
     assert_eq!((&report["contacts_removed"], &report["agents_removed"]), (&2.into(), &1.into()), "{report}");
     assert!(report["contacts_rewritten"].as_u64() > Some(5) && report["rows_rewritten"].as_u64() > Some(3), "{report}");
     assert!(process.told().contains("vacuum full"), "{}", process.told());
-    let all: Vec<String> = known.iter().chain(&conversations).cloned().collect();
+    // A contact's key is made from the id of its conversation.
+    let all: Vec<String> = known.iter().chain(&conversations).chain(&keys).cloned().collect();
+    let parts_left = format!(
+        "select count(*) from kore.contact_changes where old_values @> '{{\"contact_agents\": [{{\"agent_key\": {agent_key}}}]}}'"
+    );
+    let parts_left: i64 = sqlx::query_scalar(AssertSqlSafe(parts_left)).fetch_one(&pool).await.expect("a count");
+    assert_eq!(parts_left, 0, "the history names the agent by key");
     Dump::of(&mirror.database).await.assert_without(&all);
     assert_eq!(mirror.number("select count(*) from kore.contacts").await, others);
     mirror.assert_keys_hold().await;
@@ -143,7 +159,7 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
     reread(&mirror).await;
     assert!(mirror.number("select sum(erased)::bigint from koresync.windows").await >= 3, "nothing was kept out");
     Dump::of(&mirror.database).await.assert_without(&all);
-    assert_eq!(mirror.number("select count(*) from kore.contact_changes").await, 1, "the same content is no change");
+    assert_eq!(mirror.number("select count(*) from kore.contact_changes").await, 2, "the same content is no change");
     let mirror = mirror.later(TimeDelta::days(40)).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
     assert!(
@@ -183,6 +199,11 @@ async fn plant(pool: &PgPool, agent: &Agent, conversations: &[String]) {
          insert into kore.contact_changes select contact_key, 900, now(), now(), array['extra'], \
            jsonb_build_object('extra', jsonb_build_object('by', '{name}'), 'contact_agents', jsonb_build_array(jsonb_build_object('agent_key', agent_key, 'ordinal', 1))), \
            jsonb_build_object('extra', null, 'contact_agents', null) from planted; \
+         insert into kore.contact_changes select contact_key, 901, now(), now(), array['contact_agents'], \
+           jsonb_build_object('contact_agents', jsonb_build_array(jsonb_build_object('agent_key', agent_key, 'ordinal', 1))), \
+           jsonb_build_object('contact_agents', null) from planted; \
+         update kore.agents set last_contact_key = (select contact_key from kore.contacts where conversation_id = '{conversation}') \
+           where agent_key = (select min(agent_key) from kore.agents where agent_id <> '{id}'); \
          update kore.metric_justifications set justification = 'As {name} said: ' || justification where ctid = (select min(ctid) from kore.metric_justifications); \
          insert into kore.queues (queue_name, first_seen_at, last_seen_at, last_contact_key) select 'Desk of {name}', now(), now(), contact_key from planted; \
          insert into koresync.unknown_fields (stream, path, kind, first_seen_at, last_seen_at, count, example_type) values ('support', 'notes.{name}', 'unknown', now(), now(), 1, 'string'); \
@@ -226,6 +247,25 @@ async fn a_window_in_hand_obeys_an_erasure_that_comes_before_its_commit() {
     erasing::erase(&warehouse, &people, |_| true).await.expect("an erasure");
     assert_eq!(running.await.expect("no panic").expect("an engine that lives"), Outcome::Done);
     let all: Vec<String> = [conversation, agent.id].into_iter().chain(agent.emails).chain(agent.names).collect();
+    Dump::of(&mirror.database).await.assert_without(&all);
+    mirror.assert_keys_hold().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_was_interrupted_is_finished_by_the_same_again() {
+    let mirror = Mirror::start(population(), settings()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let pool = mirror.database.pool().await;
+    let agent = agents(&pool).await.remove(0);
+    let people = People { conversations: Vec::new(), agents: vec![agent.id.clone()] };
+    let warehouse = mirror.warehouse();
+    warehouse.settle_privacy().await.expect("a key");
+    let stopped = erasing::erase(&warehouse, &people, |_| false).await;
+    assert!(matches!(stopped, Err(WarehouseError::Stopped)), "{stopped:?}");
+    let all: Vec<String> = [agent.id].into_iter().chain(agent.emails).chain(agent.names).collect();
+    assert!(!Dump::of(&mirror.database).await.places(&all[0]).is_empty(), "it was over already");
+    let erased = erasing::erase(&warehouse, &people, |_| true).await.expect("an erasure");
+    assert_eq!(erased.agents_removed, 1);
     Dump::of(&mirror.database).await.assert_without(&all);
     mirror.assert_keys_hold().await;
 }

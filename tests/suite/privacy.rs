@@ -150,7 +150,9 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     // Read again under the same settings: no change of content, and payloads that went stay away but for those
     // whose hash was open.
     mirror.settings = settings(Treatment::Hash);
-    reread(&mirror).await;
+    let id = reread(&mirror).await;
+    let read = mirror.warehouse().backfill(id).await.expect("the backfill");
+    assert_eq!((read.inserted, read.changed), (0, 0), "hashing is no change");
     assert_eq!(mirror.number("select count(*) from kore.contact_changes").await, changes, "hashing is no change");
     Dump::of(&mirror.database).await.assert_without(&values);
 
@@ -166,7 +168,9 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     assert_eq!(exit, Some(0), "{told}");
     assert!(told.contains("[privacy] keeps more than before"), "{told}");
     Dump::of(&mirror.database).await.assert_without(&values);
-    reread(&mirror).await;
+    let id = reread(&mirror).await;
+    let read = mirror.warehouse().backfill(id).await.expect("the backfill");
+    assert_eq!((read.inserted, read.changed), (0, 0), "loosening is no change");
     mirror.assert_equal().await;
     assert_eq!(mirror.number("select count(*) from kore.contact_changes").await, changes, "loosening is no change");
     assert_eq!(mirror.number("select count(*) from koresync.raw_contacts where privacy_id = 0").await, open);
@@ -259,10 +263,10 @@ async fn another_key_is_refused_and_a_rotation_keeps_every_hash() {
     assert!(told.contains("! privacy: ") && told.contains("in force until now: agent_name = hash"), "{told}");
     let (_, told) = new.run(&["check"], SOON).await;
     assert!(told.contains("✗ privacy: ") && told.contains("set privacy.key_file"), "{told}");
-    let (exit, told) = old.run(&["erase", "--yes", "--agent", "a-9"], SOON).await;
-    assert_eq!(exit, Some(0), "{told}");
-
     let pool = mirror.database.pool().await;
+    let erased = texts(&pool, "select conversation_id from kore.contacts order by contact_key limit 1").await;
+    let (exit, told) = old.run(&["erase", "--yes", "--conversation", &erased[0]], SOON).await;
+    assert_eq!(exit, Some(0), "{told}");
     let hashes = "select md5(string_agg(h, ',' order by h)) from (select encode(subject_hash, 'hex') from koresync.erased_subjects \
         union all select agent_name from kore.agents union all select encode(raw_hash, 'hex') from koresync.raw_contacts) t (h)";
     let before = texts(&pool, hashes).await;
@@ -301,12 +305,17 @@ async fn another_key_is_refused_and_a_rotation_keeps_every_hash() {
     let (exit, told) = new.run(&["rebuild"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");
     assert!(told.contains(" 0 written anew"), "{told}");
+    // Read anew, every value has the hash that it had, and who was erased stays out.
+    sqlx::query("truncate kore.contacts, kore.agents, koresync.raw_contacts cascade")
+        .execute(&pool)
+        .await
+        .expect("no contacts");
     let (exit, told) =
         new.run(&["backfill", "--stream", "support", "--from", "2026-03-21", "--to", "2026-03-31"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");
-    assert_eq!(mirror.number("select sum(inserted + changed)::bigint from koresync.windows where lane = 'backfill' and backfill_id = \
-        (select max(id) from koresync.backfills)").await, 0);
     assert_eq!(texts(&pool, hashes).await, before, "a hash is another one");
+    let back = texts(&pool, "select conversation_id from kore.contacts").await;
+    assert!(back.len() > 40 && !back.contains(&erased[0]), "{back:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
