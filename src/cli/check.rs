@@ -171,7 +171,7 @@ fn configuration(context: &Context, only: Option<&str>, told: &mut Told) -> Resu
 /// Each secret file once, whoever uses it.
 fn secrets(settings: &Settings, told: &mut Told) -> Result<(), anyhow::Error> {
     let streams = settings.streams.values().map(|stream| stream.api.credentials.secret());
-    let others = [&settings.warehouse.url, &settings.server.token, &settings.privacy_key];
+    let others = [&settings.warehouse.url, &settings.server.token, &settings.privacy.key];
     let mut files: Vec<&Secret> =
         others.into_iter().filter_map(Option::as_ref).chain(streams).filter(|s| s.file().is_some()).collect();
     files.sort_by_key(|secret| secret.file());

@@ -42,7 +42,7 @@ impl Meter {
 async fn shared(settings: &Settings, stream: &StreamSettings, clock: &SharedClock) -> Option<Meter> {
     let options = session::engine_connection(settings).ok()?;
     options.reach().await.ok()?;
-    let warehouse = session::warehouse(settings, clock, &options);
+    let warehouse = session::warehouse(settings, clock, &options).ok()?;
     warehouse.check_schema().await.ok()?;
     let account = &stream.api.account_id;
     let statuses = warehouse.budget_statuses().await.ok()?;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod context;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod erase;
 pub mod exit;
 pub mod healthcheck;
 pub mod lifecycle;
@@ -18,6 +19,7 @@ pub mod metering;
 pub mod migrate;
 pub mod moment;
 pub mod output;
+pub mod privacy;
 pub mod progress;
 pub mod quarantine;
 pub mod rebuild;
@@ -69,6 +71,8 @@ pub enum Command {
     Rebuild(rebuild::RebuildArgs),
     Quarantine(quarantine::QuarantineArgs),
     Verify(verify::VerifyArgs),
+    Erase(erase::EraseArgs),
+    Privacy(privacy::PrivacyArgs),
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
     #[cfg(feature = "demo")]
@@ -94,6 +98,8 @@ impl Command {
             Self::Rebuild(args) => Box::pin(rebuild::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
             Self::Verify(args) => Box::pin(verify::execute(args, context)).await,
+            Self::Erase(args) => Box::pin(erase::execute(args, context)).await,
+            Self::Privacy(args) => Box::pin(privacy::execute(args, context)).await,
             #[cfg(feature = "demo")]
             Self::Demo(args) => Box::pin(demo::execute(args, context)).await,
             #[cfg(feature = "demo")]

@@ -120,7 +120,7 @@ async fn retry(args: QuarantineRetryArgs, settings: Settings, context: &Context)
     let (stop, clock, is_json) = (life.stopping(), Arc::clone(&context.clock), context.global.json);
     let work = async move {
         let warehouse = session::open(&settings, &clock).await?;
-        warehouse.settle_time_zone().await?;
+        session::settle(&warehouse).await?;
         if let Some(stream) = &args.stream {
             warehouse.stream_state(stream).await?;
         }

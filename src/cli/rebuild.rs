@@ -15,7 +15,7 @@ use super::status::time;
 use super::{Context, Ended, Exit, moment, output};
 use crate::config::Settings;
 use crate::domain::clock::SharedClock;
-use crate::sync::{Outcome, rebuild};
+use crate::sync::{Outcome, rebuild, tightening};
 use crate::telemetry::logs;
 use crate::warehouse::Warehouse;
 use crate::warehouse::rebuilds::{Rebuild, RebuildScope, SILENT_FOR};
@@ -96,7 +96,7 @@ impl Work {
     async fn carry_out(self) -> Result<Exit, anyhow::Error> {
         let warehouse = session::open(&self.settings, &self.clock).await?;
         if self.scope.time_zone.is_none() {
-            warehouse.settle_time_zone().await?;
+            session::settle(&warehouse).await?;
         }
         if let Some(stream) = &self.scope.stream {
             warehouse.stream_state(stream).await?;
@@ -111,7 +111,17 @@ impl Work {
         }
         let mut progress = Progress::new(format!("rebuild {id}"), "contacts", self.is_quiet);
         let work = ended(&warehouse, run, self.work(&warehouse, id, &worker, &mut progress));
-        let outcome = attended(&warehouse, run, work).await;
+        let mut outcome = attended(&warehouse, run, work).await;
+        let is_over = !warehouse.rebuild(id).await?.is_open();
+        if outcome.is_ok() && is_over && self.scope == RebuildScope::default() {
+            outcome = self.tighten(&warehouse).await;
+        }
+        let hides = !self.settings.privacy.treatments.keep_all();
+        if outcome.is_ok() && hides && self.scope.time_zone.is_none() && self.scope != RebuildScope::default() {
+            output::say(
+                "history, quarantine and names of agents are made to obey [privacy] by a rebuild of everything",
+            );
+        }
         warehouse.let_go_of_rebuild(id, &worker).await.ok();
         let last = warehouse.rebuild(id).await;
         warehouse.close().await;
@@ -143,6 +153,24 @@ impl Work {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// What payloads do not show is made to obey privacy settings too.
+    async fn tighten(&self, warehouse: &Warehouse) -> anyhow::Result<Outcome> {
+        let goes_on = || !self.stop.is_cancelled();
+        match tightening::tighten(warehouse, goes_on).await? {
+            Some(0) => Ok(Outcome::Done),
+            Some(rows) => {
+                output::say(&format!(
+                    "{rows} rows without a payload, of the history and in quarantine obey [privacy] now"
+                ));
+                Ok(Outcome::Done)
+            }
+            None => {
+                let message = "stopped before everything obeyed [privacy]; the same command does the rest";
+                Err(Ended::new(Exit::Partly, message).into())
+            }
+        }
     }
 
     fn conclude(&self, rebuild: &Rebuild, progress: Progress) -> Result<Exit, anyhow::Error> {

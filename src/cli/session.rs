@@ -13,11 +13,13 @@ use super::{Ended, Exit, output};
 use crate::api::{self, SecretSource, SettingError};
 use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSettings, ThresholdPlace};
 use crate::domain::clock::SharedClock;
+use crate::domain::privacy::Kind;
 use crate::domain::window::floor_to_second;
 use crate::sync::paging::Habit;
 use crate::sync::{Options, Retention, Rule, Source};
 use crate::warehouse::budget::AccountBudget;
 use crate::warehouse::error::Remedy;
+use crate::warehouse::privacy::Configured;
 use crate::warehouse::streams::Registration;
 use crate::warehouse::{ConnectOptions, Warehouse, WarehouseError};
 
@@ -57,7 +59,7 @@ fn connection(settings: &Settings, connections: u32) -> Result<ConnectOptions, a
 /// The warehouse for a command that asks and tells: reached within `sync.give_up`, its schema there.
 pub async fn open(settings: &Settings, clock: &SharedClock) -> Result<Warehouse, anyhow::Error> {
     let options = connection(settings, CONNECTIONS_OF_A_READER)?;
-    let warehouse = warehouse(settings, clock, &options);
+    let warehouse = warehouse(settings, clock, &options)?;
     let stop = CancellationToken::new();
     let ready = patiently(Patience::Until(settings.sync.give_up), &stop, || {
         Box::pin(async {
@@ -69,8 +71,38 @@ pub async fn open(settings: &Settings, clock: &SharedClock) -> Result<Warehouse,
     Ok(warehouse)
 }
 
-pub fn warehouse(settings: &Settings, clock: &SharedClock, options: &ConnectOptions) -> Warehouse {
-    Warehouse::new(options, Arc::clone(clock), settings.warehouse.time_zone, settings.sync.lease)
+pub fn warehouse(
+    settings: &Settings,
+    clock: &SharedClock,
+    options: &ConnectOptions,
+) -> Result<Warehouse, anyhow::Error> {
+    let privacy = Configured { treatments: settings.privacy.treatments, key: settings.privacy_key()? };
+    let warehouse = Warehouse::new(options, Arc::clone(clock), settings.warehouse.time_zone, settings.sync.lease);
+    Ok(warehouse.with_privacy(privacy))
+}
+
+/// Puts in force what the configuration says of the warehouse as a whole, or errors where that was settled
+/// otherwise before. Before anything is written.
+pub async fn settle(warehouse: &Warehouse) -> Result<(), WarehouseError> {
+    warehouse.settle_time_zone().await?;
+    let settled = warehouse.settle_privacy().await?;
+    let names = |kinds: &[Kind]| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    if !settled.tightened.is_empty() {
+        tracing::warn!(
+            kinds = names(&settled.tightened),
+            "[privacy] keeps less than before. What is held already is made to obey by `koresync rebuild`."
+        );
+    }
+    if !settled.loosened.is_empty() {
+        tracing::warn!(
+            kinds = names(&settled.loosened),
+            "[privacy] keeps more than before. What was hidden comes back where it is read again, as by `koresync backfill`."
+        );
+    }
+    if settled.is_first_key {
+        tracing::info!("The privacy key belongs to this warehouse from now on; keep it safe.");
+    }
+    Ok(())
 }
 
 /// The warehouse with everything settled that work on it needs: schema, time zone, the configured
@@ -82,7 +114,7 @@ pub async fn prepare(
     stop: &CancellationToken,
 ) -> Result<Option<Warehouse>, anyhow::Error> {
     let options = engine_connection(settings)?;
-    let warehouse = warehouse(settings, clock, &options);
+    let warehouse = warehouse(settings, clock, &options)?;
     let registrations = registrations(settings, clock);
     let names: Vec<&str> = settings.streams.keys().map(String::as_str).collect();
     let prepared = patiently(patience, stop, || {
@@ -90,7 +122,7 @@ pub async fn prepare(
             // Outside the pool: it tells at once why there is no connection, where the pool waits.
             options.reach().await?;
             warehouse.check_schema().await?;
-            warehouse.settle_time_zone().await?;
+            settle(&warehouse).await?;
             warehouse.register_streams(&registrations).await?;
             warehouse.retry_now(&names).await
         })

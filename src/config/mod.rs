@@ -21,8 +21,8 @@ pub use loader::{Loader, SEARCHED};
 pub use sample::{SAMPLE, Starter};
 pub use secret::{Secret, SecretError};
 pub use settings::{
-    LogFormat, LogSettings, ServerSettings, Settings, StreamSettings, SyncSettings, WarehouseConnection,
-    WarehouseSettings,
+    LogFormat, LogSettings, PrivacySettings, ServerSettings, Settings, StreamSettings, SyncSettings,
+    WarehouseConnection, WarehouseSettings,
 };
 pub use show::Entry;
 

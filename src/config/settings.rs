@@ -16,6 +16,7 @@ use super::secret::Secret;
 use super::show::{self, Entry, Shown as _};
 use super::url::DatabaseUrl;
 use crate::domain::Settle;
+use crate::domain::privacy::{PrivacyKey, Treatment, Treatments};
 
 const SECTIONS: [&str; 8] = ["warehouse", "api", "streams", "sync", "server", "privacy", "retention", "log"];
 /// Keys that tend to be written into the wrong section.
@@ -53,6 +54,13 @@ const PLACES: &[&str] = &[
     "sync.max_window_bytes",
     "server.listen",
     "server.actions",
+    "privacy.agent_name",
+    "privacy.agent_email",
+    "privacy.auditor_name",
+    "privacy.custom_fields",
+    "privacy.justification_text",
+    "privacy.recording_urls",
+    "privacy.key_file",
     "retention.payloads",
     "retention.contacts",
     "log.level",
@@ -71,8 +79,7 @@ pub struct Settings {
     pub streams: BTreeMap<String, StreamSettings>,
     pub sync: SyncSettings,
     pub server: ServerSettings,
-    /// The key of the keyed hash, when one is given.
-    pub privacy_key: Option<Secret>,
+    pub privacy: PrivacySettings,
     pub retention: RetentionSettings,
     pub log: LogSettings,
     entries: Vec<Entry>,
@@ -137,6 +144,14 @@ pub struct ServerSettings {
     pub token: Option<Secret>,
 }
 
+/// What is kept of personal data, and the key that keeps its hashes.
+#[derive(Debug, Clone, Default)]
+pub struct PrivacySettings {
+    pub treatments: Treatments,
+    /// There wherever something is hashed or dropped.
+    pub key: Option<Secret>,
+}
+
 /// For how long after its start a contact, and its payload, is kept; `None` for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionSettings {
@@ -180,14 +195,14 @@ impl Settings {
         let streams = read_streams(section("streams"), &api, &mut findings);
         let sync = read_sync(Section::new("sync", section("sync"), &mut findings));
         let server = read_server(Section::new("server", section("server"), &mut findings));
-        let privacy_key = read_privacy(Section::new("privacy", section("privacy"), &mut findings));
+        let privacy = read_privacy(Section::new("privacy", section("privacy"), &mut findings));
         let retention = read_retention(Section::new("retention", section("retention"), &mut findings));
         let log = read_log(Section::new("log", section("log"), &mut findings));
         report_unknown_sections(merged, &mut findings);
         report_unequal_budgets(&streams, &mut findings);
         let Findings { problems, entries } = findings;
         if problems.is_empty() {
-            Ok(Self { warehouse, streams, sync, server, privacy_key, retention, log, entries })
+            Ok(Self { warehouse, streams, sync, server, privacy, retention, log, entries })
         } else {
             Err(ConfigError { problems })
         }
@@ -221,7 +236,7 @@ impl Settings {
         let others = [
             ("warehouse.url_file", self.warehouse.url.as_ref()),
             ("server.token_file", self.server.token.as_ref()),
-            ("privacy.key_file", self.privacy_key.as_ref()),
+            ("privacy.key_file", self.privacy.key.as_ref()),
         ];
         let problems: Vec<_> = others
             .into_iter()
@@ -233,6 +248,16 @@ impl Settings {
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    /// The privacy key, when one is given. Errors when its file cannot be read, or it is so short that it could
+    /// be guessed.
+    pub fn privacy_key(&self) -> Result<Option<PrivacyKey>, ConfigError> {
+        let Some(secret) = &self.privacy.key else { return Ok(None) };
+        let key = if secret.file().is_some() { "privacy.key_file" } else { "privacy.key" };
+        let text = secret.read().map_err(|error| ConfigError::missing(key, &error.to_string()))?;
+        let made = PrivacyKey::new(text.expose_secret());
+        made.map(Some).ok_or_else(|| ConfigError::missing(key, KEY_TOO_SHORT))
     }
 
     /// The warehouse's address and the TLS rule for it: certificate and name are verified unless the
@@ -381,13 +406,37 @@ fn read_server(mut section: Section<'_>) -> ServerSettings {
     ServerSettings { listen, token }
 }
 
-fn read_privacy(mut section: Section<'_>) -> Option<Secret> {
-    for key in ["agent_name", "agent_email", "auditor_name", "custom_fields", "justification_text", "recording_urls"] {
-        only(&mut section, key, "keep");
-    }
+/// Told of a key that could be guessed.
+const KEY_TOO_SHORT: &str =
+    "too short: write a random text of 16 characters or more, as `openssl rand -hex 32` makes one";
+
+fn read_privacy(mut section: Section<'_>) -> PrivacySettings {
+    let words = [Treatment::Keep, Treatment::Hash, Treatment::Drop].map(|treatment| (treatment.as_str(), treatment));
+    let mut hiding = None;
+    let treatments = Treatments::of(|kind| {
+        let given = section.choice(kind.as_str(), &words);
+        if given.is_none() {
+            section.note_default(kind.as_str(), show::Shown::shown(&Treatment::Keep.as_str()));
+        }
+        hiding = hiding.or(given.filter(|treatment| *treatment != Treatment::Keep).map(|_| kind));
+        given.unwrap_or_default()
+    });
+    let is_key_given = section.is_given("key") || section.is_given("key_file");
     let key = section.secret("key");
+    if let (Some(kind), false) = (hiding, is_key_given) {
+        let message = format!(
+            "{} is not \"keep\", so a key is needed: write one to a file, as with `openssl rand -hex 32`, and set key_file to its path",
+            kind.as_str()
+        );
+        section.missing("key", &message);
+    }
+    if let Some(Secret::Given(given)) = &key
+        && PrivacyKey::new(given.expose_secret()).is_none()
+    {
+        section.refuse("key", KEY_TOO_SHORT);
+    }
     section.finish(PLACES);
-    key
+    PrivacySettings { treatments, key }
 }
 
 fn read_retention(mut section: Section<'_>) -> RetentionSettings {
@@ -406,15 +455,6 @@ fn read_retention(mut section: Section<'_>) -> RetentionSettings {
     let retention = RetentionSettings { payloads: age("payloads"), contacts: age("contacts") };
     section.finish(PLACES);
     retention
-}
-
-/// A key of which one value alone is understood so far: any other is refused rather than passed over.
-fn only(section: &mut Section<'_>, key: &str, word: &str) {
-    let given = section.parsed(key, |kind| match kind {
-        ValueKind::String(text) if text == word => Ok((word.to_owned(), show::Shown::shown(&word))),
-        _ => Err(format!("not supported by this version; remove the key or set it to \"{word}\"")),
-    });
-    section.or(key, given, word.to_owned());
 }
 
 fn read_log(mut section: Section<'_>) -> LogSettings {

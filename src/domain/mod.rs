@@ -5,6 +5,7 @@ pub mod decimal;
 pub mod hash;
 pub mod key;
 pub mod payload;
+pub mod privacy;
 pub mod rows;
 pub mod settling;
 pub mod window;

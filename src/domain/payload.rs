@@ -24,6 +24,11 @@ impl Payload {
         Ok(Self { compressed: compressed.into(), text_bytes })
     }
 
+    /// No text: what is kept of a record of which nobody can tell what is personal in it.
+    pub fn nothing() -> Self {
+        Self { compressed: Bytes::new(), text_bytes: 0 }
+    }
+
     pub fn compressed(&self) -> &[u8] {
         &self.compressed
     }

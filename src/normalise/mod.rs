@@ -13,6 +13,7 @@ mod identity;
 mod intents;
 mod members;
 mod people;
+mod private;
 mod reading;
 mod shape;
 mod speaking;
@@ -24,6 +25,7 @@ use crate::domain::rows::Contact;
 use crate::json::{self, Repairs};
 
 pub use identity::{Identity, identify, winner};
+pub use private::{Filter, Kept};
 
 /// Grows when the same record would give other rows.
 pub const MAPPER_VERSION: i32 = 1;

@@ -2,25 +2,24 @@
 //! and written, all in the window's one transaction.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::intake::{Record, Text};
+use super::piece::{Packed, Piece, Readable, pieces};
 use super::prove::RecordIdentity;
 use super::reading::Read;
-use crate::domain::payload::Texts;
-use crate::domain::{ContentHash, Payload, Window};
-use crate::normalise::{Identity, MAPPER_VERSION, Normalised, Reason, Rejected, normalise, winner};
-use crate::warehouse::drift::{Drift, Example};
-use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, SetAside, WindowCommit};
+use crate::domain::privacy::Subject;
+use crate::domain::{ContentHash, Window};
+use crate::normalise::{Identity, winner};
+use crate::warehouse::drift::Drift;
+use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, WindowCommit};
 use crate::warehouse::quarantine::ReadWell;
 use crate::warehouse::streams::Learned;
 use crate::warehouse::windows::Claim;
 use crate::warehouse::{Warehouse, WarehouseError};
-
-/// Text that is unpacked and normalised at a time: the values of a record take a few times its text.
-const PIECE_BYTES: usize = 512 << 10;
 
 /// Rows that are sent at a time: they bound memory, whatever the window holds. A COPY has a price of its
 /// own, most of it per table and for its first thousand rows.
@@ -125,9 +124,6 @@ pub(super) fn learn_filter(learned: &mut Learned, window: Window, records: &[&Re
     };
 }
 
-/// A record whose text is in hand.
-type Packed<'r> = (&'r Record, &'r Payload);
-
 /// Parts those that the warehouse held as they are from those to be read.
 fn known_and_packed<'r>(records: &[&'r Record]) -> (Vec<(Uuid, ContentHash)>, Vec<Packed<'r>>) {
     let (mut known, mut packed) = (Vec::new(), Vec::new());
@@ -140,25 +136,18 @@ fn known_and_packed<'r>(records: &[&'r Record]) -> (Vec<(Uuid, ContentHash)>, Ve
     (known, packed)
 }
 
-/// Pieces of about [`PIECE_BYTES`] of text, of one record at least.
-fn pieces<'b, 'r>(mut packed: &'b [Packed<'r>]) -> impl Iterator<Item = &'b [Packed<'r>]> {
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = packed.iter().take_while(|(record, _)| {
-            bytes += record.text_bytes;
-            bytes <= PIECE_BYTES
-        });
-        let (piece, rest) = packed.split_at(fits.count().max(1).min(packed.len()));
-        packed = rest;
-        (!piece.is_empty()).then_some(piece)
-    })
-}
-
 /// What is held of conversations, by id.
 type HeldById = HashMap<String, Held>;
 
-/// Writes records that are not held as they are: the new ones first, by COPY, then the changed ones.
+/// Writes records that are not held as they are: the new ones first, by COPY, then the changed ones. Those of people
+/// who were erased are left out.
 async fn write_packed(commit: &mut WindowCommit, packed: &[Packed<'_>]) -> Result<(), WarehouseError> {
+    let guard = Arc::clone(commit.guard());
+    let is_erased = |(record, _): &Packed<'_>| {
+        record.identity.conversation_id.as_deref().is_some_and(|id| guard.is_erased(Subject::Conversation(id)))
+    };
+    let (erased, packed): (Vec<Packed<'_>>, Vec<Packed<'_>>) = packed.iter().copied().partition(is_erased);
+    commit.outcomes.erased += erased.len() as u64;
     let ids: Vec<&str> = packed.iter().filter_map(|(record, _)| record.identity.conversation_id.as_deref()).collect();
     let held = commit.held(&ids).await?;
     let (known, new): (Vec<Packed<'_>>, Vec<Packed<'_>>) =
@@ -175,15 +164,14 @@ fn held_of<'h>(held: &'h HeldById, record: &Record) -> Option<&'h Held> {
 
 async fn write_new(commit: &mut WindowCommit, packed: &[Packed<'_>], drift: &mut Drift) -> Result<(), WarehouseError> {
     let mut staged: Vec<Packed<'_>> = Vec::new();
-    for piece in pieces(packed) {
-        let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
-        let (read, aside) = read_piece(commit, piece, &texts);
-        commit.set_aside(&aside).await?;
-        let mut contacts = Vec::with_capacity(read.len());
-        for (place, normalised) in read {
-            note(drift, &normalised);
-            staged.push(piece[place]);
-            contacts.push(incoming(piece[place], normalised));
+    for records in pieces(packed) {
+        let piece = Piece::unpack(commit, records)?;
+        let readable = sort(commit, &piece).await?;
+        let mut contacts = Vec::with_capacity(readable.len());
+        for Readable { place, incoming, drift: noticed } in readable {
+            drift.merge(noticed);
+            staged.push(records[place]);
+            contacts.push(incoming);
         }
         commit.stage(&contacts).await?;
         // Pages are taken in, and other windows sent, by the same threads.
@@ -195,14 +183,21 @@ async fn write_new(commit: &mut WindowCommit, packed: &[Packed<'_>], drift: &mut
     send(commit, &mut staged).await
 }
 
+/// Sets aside what could not be read, and gives the rest.
+async fn sort<'p>(commit: &mut WindowCommit, piece: &'p Piece<'_>) -> Result<Vec<Readable<'p>>, WarehouseError> {
+    let sorted = piece.sort(commit);
+    commit.set_aside(&sorted.aside).await?;
+    commit.outcomes.erased += sorted.erased;
+    Ok(sorted.readable)
+}
+
 /// Sends what is staged, all at once or, when the database refuses something in it, piece by piece.
 async fn send(commit: &mut WindowCommit, staged: &mut Vec<Packed<'_>>) -> Result<(), WarehouseError> {
     if !commit.send().await? {
-        for piece in pieces(staged) {
-            let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
-            let (read, _) = read_piece(commit, piece, &texts);
+        for records in pieces(staged) {
+            let piece = Piece::unpack(commit, records)?;
             let contacts: Vec<Incoming<'_>> =
-                read.into_iter().map(|(place, normalised)| incoming(piece[place], normalised)).collect();
+                piece.sort(commit).readable.into_iter().map(|readable| readable.incoming).collect();
             commit.insert(&contacts).await?;
         }
     }
@@ -216,71 +211,29 @@ async fn write_changed(
     held: &HeldById,
     drift: &mut Drift,
 ) -> Result<(), WarehouseError> {
+    let privacy_id = commit.guard().privacy_id;
     // Of another transaction that committed while the page was on its way.
-    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = packed
-        .iter()
-        .copied()
-        .partition(|(record, _)| held_of(held, record).is_some_and(|held| held.raw_hash == Some(record.raw_hash)));
+    let (unchanged, unread): (Vec<Packed<'_>>, Vec<Packed<'_>>) = packed.iter().copied().partition(|(record, _)| {
+        held_of(held, record)
+            .is_some_and(|held| held.raw_hash == Some(record.raw_hash) && held.privacy_id == privacy_id)
+    });
     commit.outcomes.unchanged += unchanged.len() as u64;
-    for piece in pieces(&unread) {
-        let texts = Texts::unpack(piece.iter().map(|(_, payload)| *payload))?;
-        let (read, aside) = read_piece(commit, piece, &texts);
-        commit.set_aside(&aside).await?;
-        let mut changed: Vec<(Incoming<'_>, Held)> = Vec::with_capacity(read.len());
-        for (place, normalised) in read {
-            let Some(held) = held_of(held, piece[place].0) else { continue };
-            if held.canonical_hash == Some(normalised.canonical_hash) {
+    for records in pieces(&unread) {
+        let piece = Piece::unpack(commit, records)?;
+        let mut changed: Vec<(Incoming<'_>, Held)> = Vec::with_capacity(records.len());
+        for Readable { place, incoming, drift: noticed } in sort(commit, &piece).await? {
+            let Some(held) = held_of(held, records[place].0) else { continue };
+            if held.canonical_hash != Some(incoming.canonical_hash) {
+                drift.merge(noticed);
+            } else if held.privacy_id == privacy_id {
                 commit.outcomes.unchanged += 1;
                 continue;
             }
-            note(drift, &normalised);
-            changed.push((incoming(piece[place], normalised), held.clone()));
+            changed.push((incoming, held.clone()));
         }
         commit.replace(&mut changed).await?;
     }
     Ok(())
-}
-
-/// The records of a piece that became rows, by their place in it; and those that could not.
-fn read_piece<'t, 'r>(
-    commit: &WindowCommit,
-    piece: &[Packed<'r>],
-    texts: &'t Texts,
-) -> (Vec<(usize, Normalised<'t>)>, Vec<SetAside<'r>>) {
-    let mut read = Vec::with_capacity(piece.len());
-    let mut aside = Vec::new();
-    for (place, ((record, payload), text)) in piece.iter().zip(texts.iter()).enumerate() {
-        let normalised = normalise(text).and_then(|normalised| {
-            let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
-            let outside = || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
-            is_in_calendar.then_some(normalised).ok_or_else(outside)
-        });
-        match normalised {
-            Ok(normalised) => read.push((place, normalised)),
-            Err(rejected) => aside.push(SetAside {
-                conversation_id: record.identity.conversation_id.clone(),
-                payload,
-                raw_hash: record.raw_hash,
-                reason: rejected.reason.as_str().to_owned(),
-                fault_path: rejected.path,
-                mapper_version: MAPPER_VERSION,
-                read_at: record.read_at,
-                started_at: record.identity.started_at,
-            }),
-        }
-    }
-    (read, aside)
-}
-
-fn incoming<'r>((record, payload): Packed<'r>, normalised: Normalised<'r>) -> Incoming<'r> {
-    Incoming {
-        contact: normalised.contact,
-        payload,
-        raw_hash: record.raw_hash,
-        canonical_hash: normalised.canonical_hash,
-        read_at: record.read_at,
-        mapper_version: MAPPER_VERSION,
-    }
 }
 
 fn read_well(record: &Record) -> ReadWell<'_> {
@@ -288,17 +241,6 @@ fn read_well(record: &Record) -> ReadWell<'_> {
         conversation_id: record.identity.conversation_id.as_deref(),
         raw_hash: record.raw_hash,
         read_at: record.read_at,
-    }
-}
-
-pub(super) fn note(drift: &mut Drift, normalised: &Normalised<'_>) {
-    for field in &normalised.unknown {
-        let example = Example { json_type: field.json_type, shape: field.shape.clone() };
-        drift.add(field.path.clone(), "unknown", example);
-    }
-    for fault in &normalised.faults {
-        let example = Example { json_type: fault.json_type, shape: fault.shape.clone() };
-        drift.add(fault.path.clone(), fault.kind.as_str(), example);
     }
 }
 

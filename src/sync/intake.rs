@@ -60,11 +60,15 @@ impl<'s> Intake<'s> {
     /// Tells a page's records apart, and packs the texts that the warehouse does not hold as they are.
     /// A window in hand costs the memory of its packed texts alone, and of nothing when it is known.
     pub(super) async fn take_in(&self, texts: &[Bytes], read_at: DateTime<Utc>) -> Result<Vec<Record>, WarehouseError> {
+        let guard = self.warehouse.guard().await?;
         let told_apart: Vec<(ContentHash, Identity)> =
-            texts.iter().map(|text| (ContentHash::of(text), identify(text))).collect();
+            texts.iter().map(|text| (guard.raw_hash(text), identify(text))).collect();
         let keys: Vec<Option<Uuid>> = told_apart.iter().map(|(_, identity)| self.likely_key(identity)).collect();
         let known = if self.expects_known.load(Ordering::Relaxed) && keys.iter().any(Option::is_some) {
-            let known = self.warehouse.held_texts(&keys.iter().copied().flatten().collect::<Vec<_>>()).await?;
+            let known = self
+                .warehouse
+                .held_texts(&keys.iter().copied().flatten().collect::<Vec<_>>(), guard.privacy_id)
+                .await?;
             self.expects_known.store(!known.is_empty(), Ordering::Relaxed);
             known
         } else {

@@ -5,10 +5,13 @@
 
 pub mod commit;
 pub mod engine;
+pub mod erasing;
 mod heartbeat;
 pub mod intake;
 pub mod paging;
+mod piece;
 mod planner;
+mod private;
 pub mod prove;
 pub mod reading;
 pub mod rebuild;
@@ -16,6 +19,7 @@ pub mod recheck;
 pub mod requeue;
 pub mod sizing;
 pub mod source;
+pub mod tightening;
 pub mod verify;
 mod worker;
 

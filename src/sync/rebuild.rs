@@ -1,11 +1,18 @@
 //! Rebuilding: rows made anew from the kept payloads, without the API, beside whoever else writes.
 
-use chrono_tz::Tz;
+use std::sync::Arc;
 
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+use super::erasing::is_opened;
+use super::private::{Fate, Fates};
 use crate::domain::payload::Texts;
-use crate::normalise::{MAPPER_VERSION, Reason, normalise};
+use crate::domain::privacy::Guard;
+use crate::domain::{ContentHash, Payload};
+use crate::normalise::{Filter, MAPPER_VERSION, Reason, normalise};
 use crate::warehouse::load::Incoming;
-use crate::warehouse::rebuilds::{RebuildScope, RebuildStep, Remapped};
+use crate::warehouse::rebuilds::{KeptPayload, RebuildScope, RebuildStep, Remapped};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Payloads that are read, normalised and written in one transaction: few, since what it locks others wait for.
@@ -26,39 +33,78 @@ pub async fn step(warehouse: &Warehouse, id: i64, worker: &str, zone: Option<Tz>
     warehouse
         .commit_retrying(|| async {
             match warehouse.open_rebuild_step(id, worker, PAYLOADS).await? {
-                Some(step) => write(step).await,
+                Some(step) => {
+                    let filter = Filter::new(Arc::clone(step.guard()));
+                    let (_, is_over) = write(step, &filter, |_, _| true).await?;
+                    Ok(!is_over)
+                }
                 None => Ok(false),
             }
         })
         .await
 }
 
-async fn write(mut step: RebuildStep) -> Result<bool, WarehouseError> {
+/// Writes one step: what the filter leaves of payloads as rows, and payloads with it where it takes something
+/// out. Only what `wanted` says, by its text as kept and its fate, is looked at. Gives the last key, and
+/// whether it was the last step.
+pub(super) async fn write(
+    mut step: RebuildStep,
+    filter: &Filter,
+    mut wanted: impl FnMut(&[u8], &Fate) -> bool,
+) -> Result<(Option<Uuid>, bool), WarehouseError> {
+    let guard = Arc::clone(step.guard());
     let payloads = step.take_payloads();
     let mut remapped = Vec::with_capacity(payloads.len());
     let mut refused = Vec::new();
+    let mut erased = Vec::new();
     let texts = Texts::unpack(payloads.iter().map(|kept| &kept.payload))?;
-    for (kept, text) in payloads.iter().zip(texts.iter()) {
+    let fates = Fates::of(filter, &texts)?;
+    let nothing = Payload::nothing();
+    for (place, (kept, raw)) in payloads.iter().zip(texts.iter()).enumerate() {
+        let fate = fates.get(place);
+        if !wanted(raw, fate) {
+            continue;
+        }
+        let (text, payload) = match fate {
+            Fate::AsReceived => (raw, &kept.payload),
+            Fate::Without { text, payload, .. } => (text.as_bytes(), payload),
+            Fate::Nothing => (raw, &nothing),
+            Fate::Erased => {
+                erased.push(kept.contact_key);
+                continue;
+            }
+        };
         match normalise(text) {
             Ok(read) if step.is_in_calendar(read.contact.started_at) => {
                 let incoming = Incoming {
                     contact: read.contact,
-                    payload: &kept.payload,
-                    raw_hash: kept.raw_hash,
+                    payload,
+                    raw_hash: raw_hash(&guard, kept, raw),
                     canonical_hash: read.canonical_hash,
                     read_at: kept.read_at,
                     mapper_version: MAPPER_VERSION,
+                    privacy_id: guard.stamp(kept.privacy_id),
                 };
                 remapped.push(Remapped { kept, incoming });
             }
-            Ok(_) => refused.push((kept, Reason::StartOutOfRange, "Conversation Start Time".to_owned())),
-            Err(rejected) => refused.push((kept, rejected.reason, rejected.path)),
+            Ok(_) => refused.push((kept, payload, Reason::StartOutOfRange, "Conversation Start Time".to_owned())),
+            Err(rejected) => refused.push((kept, payload, rejected.reason, rejected.path)),
         }
     }
-    for (kept, reason, path) in refused {
-        step.refuse(kept, reason.as_str().to_owned(), path, MAPPER_VERSION).await?;
+    for (kept, payload, reason, path) in refused {
+        step.refuse(kept, payload, (reason.as_str().to_owned(), path), MAPPER_VERSION).await?;
     }
     step.rewrite(&remapped).await?;
+    if !erased.is_empty() {
+        step.take_out(&erased).await?;
+    }
     let last = payloads.last().map(|kept| kept.contact_key);
-    Ok(!step.finish(payloads.len(), last).await?)
+    let is_over = step.finish(payloads.len(), last).await?;
+    Ok((last, is_over))
+}
+
+/// The hash by which a text is known again. One that was kept as it came, before anything was hidden, gets the
+/// keyed one that it will have when it comes again.
+fn raw_hash(guard: &Guard, kept: &KeptPayload, raw: &[u8]) -> ContentHash {
+    if is_opened(guard, kept.privacy_id) { guard.raw_hash(raw) } else { kept.raw_hash }
 }

@@ -2,10 +2,13 @@
 //! reads well goes into the tables as a window's records do, never over content that was received later.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::commit::note;
+use super::piece::note;
+use super::private::{Fate, Fates};
+use crate::domain::Payload;
 use crate::domain::payload::Texts;
-use crate::normalise::{MAPPER_VERSION, Reason, Rejected, normalise};
+use crate::normalise::{Filter, MAPPER_VERSION, Reason, Rejected, normalise};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::requeue::{FailedAgain, Queued, RequeueCommit, Selection};
 use crate::warehouse::load::{Held, Incoming};
@@ -63,8 +66,18 @@ async fn write(mut commit: RequeueCommit) -> Result<(i64, Requeued), WarehouseEr
     // A conversation that comes again is for the next transaction: it then finds what this one wrote.
     let mut whole = records.len();
     let texts = Texts::unpack(records.iter().map(|record| &record.payload))?;
+    let fates = Fates::of(&Filter::new(Arc::clone(commit.load.guard())), &texts)?;
+    let mut erased = Vec::new();
     for (place, (record, text)) in records.iter().zip(texts.iter()).enumerate() {
-        match read(&commit, record, text) {
+        let (text, payload) = match fates.get(place) {
+            Fate::Without { text, payload, .. } => (text.as_bytes(), payload),
+            Fate::AsReceived | Fate::Nothing => (text, &record.payload),
+            Fate::Erased => {
+                erased.push(record.id);
+                continue;
+            }
+        };
+        match read(&commit, record, (text, payload)) {
             Ok(read) if !seen.insert(read.0.contact.conversation_id.to_string()) => {
                 whole = place;
                 break;
@@ -101,16 +114,21 @@ async fn write(mut commit: RequeueCommit) -> Result<(i64, Requeued), WarehouseEr
     commit.load.insert(&new).await?;
     commit.load.replace(&mut changed).await?;
     commit.load.note_drift(&drift).await?;
-    let left = commit.finish(&read_well, &failed).await?;
+    let left = commit.finish(&read_well, &failed, &erased).await?;
     drop((new, changed));
     records.truncate(whole);
     let through = records.last().map_or(i64::MAX, |record| record.id);
     let tried = records.len() as u64;
+    let left = left + erased.len() as u64;
     Ok((through, Requeued { tried, read_well: left, still_failing: tried - left }))
 }
 
 /// The record as rows, and the drift in it.
-fn read<'r>(commit: &RequeueCommit, record: &'r Queued, text: &'r [u8]) -> Result<(Incoming<'r>, Drift), Rejected> {
+fn read<'r>(
+    commit: &RequeueCommit,
+    record: &Queued,
+    (text, payload): (&'r [u8], &'r Payload),
+) -> Result<(Incoming<'r>, Drift), Rejected> {
     let normalised = normalise(text)?;
     if !commit.load.is_in_calendar(normalised.contact.started_at) {
         return Err(Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange });
@@ -119,11 +137,12 @@ fn read<'r>(commit: &RequeueCommit, record: &'r Queued, text: &'r [u8]) -> Resul
     note(&mut drift, &normalised);
     let incoming = Incoming {
         contact: normalised.contact,
-        payload: &record.payload,
+        payload,
         raw_hash: record.raw_hash,
-        canonical_hash: normalised.canonical_hash,
+        canonical_hash: record.canonical_hash.unwrap_or(normalised.canonical_hash),
         read_at: record.read_at,
         mapper_version: MAPPER_VERSION,
+        privacy_id: commit.load.guard().stamp(record.privacy_id),
     };
     Ok((incoming, drift))
 }

@@ -16,6 +16,7 @@ use super::source::{Metered, Options, Source};
 use super::worker::Bench;
 use crate::api::PageRequest;
 use crate::domain::payload::Texts;
+use crate::domain::privacy::Subject;
 use crate::domain::{ContentHash, Window};
 use crate::normalise::normalise;
 use crate::warehouse::Warehouse;
@@ -182,7 +183,13 @@ impl Verifier {
         let warehouse = &self.bench.warehouse;
         let stream = &self.source.stream;
         let is_by_start = self.is_by_start();
-        let records = settle_repeats(&read.records);
+        // Who was erased is held nowhere, and that is no difference.
+        let guard = warehouse.guard().await?;
+        let is_kept_out = |record: &Record| {
+            record.identity.conversation_id.as_deref().is_some_and(|id| guard.is_erased(Subject::Conversation(id)))
+        };
+        let mut records = settle_repeats(&read.records);
+        records.retain(|record| !is_kept_out(record));
         let ids: Vec<&str> = records.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
         let held = warehouse.held_versions(stream, &ids).await?;
         let mut comparison = Comparison {

@@ -172,6 +172,7 @@ async fn write(
         ("unchanged", outcomes.unchanged),
         ("removed", outcomes.removed),
         ("returned", outcomes.returned),
+        ("erased", outcomes.erased),
     ] {
         metrics::counter!("koresync_contacts_total", "stream" => claim.stream.clone(), "outcome" => outcome)
             .increment(count);
@@ -186,6 +187,7 @@ async fn write(
         removed = outcomes.removed,
         returned = outcomes.returned,
         quarantined = outcomes.quarantined,
+        erased = outcomes.erased,
         "A window was written."
     );
     Ok(outcomes)

@@ -23,6 +23,20 @@ pub enum WarehouseError {
         "not all days of the warehouse are moved to time zone {zone} yet: run `koresync rebuild --time-zone {zone}` to the end"
     )]
     TimeZoneMoving { zone: String },
+    #[error(
+        "privacy.key is not the key that belongs to this warehouse (its fingerprint is {configured}, the warehouse's {held}): \
+         configure the one that was used before; `koresync privacy rotate-key` replaces it"
+    )]
+    PrivacyKey { held: String, configured: String },
+    #[error(
+        "the warehouse needs the privacy key with fingerprint {held} to keep out what was erased or is hidden: set privacy.key_file to it"
+    )]
+    PrivacyKeyMissing { held: String },
+    #[error(
+        "a program that started later put other settings of [privacy] in force ({held}; here {configured}): start this one anew \
+         with one configuration for all"
+    )]
+    Privacy { held: String, configured: String },
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
@@ -73,6 +87,9 @@ impl WarehouseError {
             | Self::Stream(_)
             | Self::TimeZone { .. }
             | Self::TimeZoneMoving { .. }
+            | Self::PrivacyKey { .. }
+            | Self::PrivacyKeyMissing { .. }
+            | Self::Privacy { .. }
             | Self::NotFound(_)
             | Self::Held(_)
             | Self::MissingKey(_)

@@ -9,10 +9,13 @@ pub mod budget;
 pub mod connect;
 pub mod counts;
 pub mod drift;
+pub mod erasure;
 pub mod error;
+pub mod hiding;
 mod link;
 pub mod load;
 pub mod migrate;
+pub mod privacy;
 pub mod quarantine;
 pub mod rebuilds;
 pub mod rechecks;
@@ -26,7 +29,7 @@ mod time_zone;
 pub mod verification;
 pub mod windows;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -37,6 +40,7 @@ pub use connect::ConnectOptions;
 pub use error::WarehouseError;
 
 use crate::domain::clock::SharedClock;
+use crate::domain::privacy::Guard;
 use load::dimensions::DimensionCache;
 
 /// The warehouse as one process sees it. Cheap to clone.
@@ -53,6 +57,9 @@ pub struct Warehouse {
     lease: Duration,
     dimensions: Arc<DimensionCache>,
     skips_key_checks: Arc<OnceLock<bool>>,
+    privacy: Arc<privacy::Configured>,
+    /// What is in force of people's rights, once this process has looked.
+    guard: Arc<Mutex<Option<Arc<Guard>>>>,
 }
 
 /// At most so often is a transaction tried that lost against another one.
@@ -73,7 +80,15 @@ impl Warehouse {
             lease,
             dimensions,
             skips_key_checks: Arc::default(),
+            privacy: Arc::default(),
+            guard: Arc::default(),
         }
+    }
+
+    /// By default everything is kept, and there is no key.
+    #[must_use]
+    pub fn with_privacy(self, configured: privacy::Configured) -> Self {
+        Self { privacy: Arc::new(configured), guard: Arc::default(), ..self }
     }
 
     pub fn pool(&self) -> &PgPool {

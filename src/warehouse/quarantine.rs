@@ -30,14 +30,30 @@ pub(super) async fn keep(
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     for record in records {
+        // Kept under other privacy settings, the same record has another hash.
+        sqlx::query(
+            "delete from koresync.quarantined_records where stream = $1 and conversation_id = $2 and raw_hash <> $3 \
+               and privacy_id <> $4 and coalesce(received_at, first_seen_at) <= $5",
+        )
+        .bind(stream)
+        .bind(record.conversation_id.as_deref())
+        .bind(record.raw_hash.0.as_slice())
+        .bind(record.privacy_id)
+        .bind(record.read_at)
+        .execute(&mut *connection)
+        .await?;
         sqlx::query(
             "insert into koresync.quarantined_records (stream, conversation_id, payload, raw_hash, reason, fault_path, \
-               first_seen_at, last_tried_at, requested_from, requested_to, mapper_version, received_at, started_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12) \
+               first_seen_at, last_tried_at, requested_from, requested_to, mapper_version, received_at, started_at, \
+               canonical_hash, text_bytes, privacy_id) \
+             values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              on conflict on constraint quarantined_records_once do update \
                set attempts = koresync.quarantined_records.attempts + 1, last_tried_at = excluded.last_tried_at, \
                  reason = excluded.reason, fault_path = excluded.fault_path, mapper_version = excluded.mapper_version, \
-                 received_at = greatest(koresync.quarantined_records.received_at, excluded.received_at)",
+                 received_at = greatest(koresync.quarantined_records.received_at, excluded.received_at), \
+                 payload = case when koresync.quarantined_records.privacy_id = excluded.privacy_id \
+                   then koresync.quarantined_records.payload else excluded.payload end, \
+                 canonical_hash = excluded.canonical_hash, text_bytes = excluded.text_bytes, privacy_id = excluded.privacy_id",
         )
         .bind(stream)
         .bind(record.conversation_id.as_deref())
@@ -51,6 +67,9 @@ pub(super) async fn keep(
         .bind(record.mapper_version)
         .bind(record.read_at)
         .bind(record.started_at)
+        .bind(record.canonical_hash.as_ref().map(|hash| hash.0.as_slice()))
+        .bind(record.text_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)))
+        .bind(record.privacy_id)
         .execute(&mut *connection)
         .await?;
     }
@@ -158,7 +177,7 @@ impl Warehouse {
         .await?)
     }
 
-    /// One record with its text as received.
+    /// One record with its text as it is kept; empty where none is.
     pub async fn quarantined_record(&self, id: i64) -> Result<(Quarantined, Vec<u8>), WarehouseError> {
         let record: Option<Quarantined> = sqlx::query_as(
             "select id, stream, conversation_id, reason, fault_path, attempts, first_seen_at, last_tried_at, mapper_version \
@@ -174,6 +193,7 @@ impl Warehouse {
             .bind(id)
             .fetch_one(&self.pool)
             .await?;
-        Ok((record, zstd::stream::decode_all(payload.as_slice())?))
+        let text = if payload.is_empty() { payload } else { zstd::stream::decode_all(payload.as_slice())? };
+        Ok((record, text))
     }
 }

@@ -73,14 +73,25 @@ pub struct KeptPayload {
     pub payload: Payload,
     pub raw_hash: ContentHash,
     pub read_at: DateTime<Utc>,
+    /// The settings of `[privacy]` that it is kept under.
+    pub privacy_id: i32,
     requested: (DateTime<Utc>, DateTime<Utc>),
 }
 
-/// A kept payload as rows.
+/// A kept payload as rows. Where payload, hash or settings differ from what is kept, they take its place.
 #[derive(Debug)]
 pub struct Remapped<'a> {
     pub kept: &'a KeptPayload,
     pub incoming: Incoming<'a>,
+}
+
+impl Remapped<'_> {
+    fn is_kept_otherwise(&self) -> bool {
+        let Self { kept, incoming } = self;
+        kept.privacy_id != incoming.privacy_id
+            || kept.raw_hash != incoming.raw_hash
+            || kept.payload != *incoming.payload
+    }
 }
 
 /// The first key of a moment: keys begin with the milliseconds of a start.
@@ -106,7 +117,7 @@ impl Place {
     }
 }
 
-type PayloadRow = (Uuid, String, Vec<u8>, Vec<u8>, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+type PayloadRow = (Uuid, String, Vec<u8>, Vec<u8>, DateTime<Utc>, i32, DateTime<Utc>, DateTime<Utc>);
 
 impl Warehouse {
     /// Files a rebuild, or finds the open one of the same scope and mapping. Moving days to another zone
@@ -275,13 +286,13 @@ async fn take_place(connection: &mut PgConnection, id: i64, worker: &str) -> Res
 async fn payloads(connection: &mut PgConnection, place: &Place, most: i64) -> Result<Vec<KeptPayload>, WarehouseError> {
     let (first, last) = place.keys();
     let statement = if place.is_among_moved {
-        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
+        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.privacy_id, r.requested_from, r.requested_to \
          from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
          where ($1::text is null or c.stream = $1) and c.started_at >= coalesce($6, '-infinity') and c.started_at < coalesce($7, 'infinity') \
            and (c.contact_key < $2 or c.contact_key >= $3) and c.contact_key > $4 and r.payload <> '' \
          order by c.contact_key limit $5"
     } else {
-        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.requested_from, r.requested_to \
+        "select r.contact_key, r.stream, r.payload, r.raw_hash, r.read_at, r.privacy_id, r.requested_from, r.requested_to \
          from koresync.raw_contacts r \
          where ($1::text is null or r.stream = $1) and r.contact_key >= $2 and r.contact_key < $3 and r.contact_key > $4 and r.payload <> '' \
            and ($6::timestamptz, $7::timestamptz) is not distinct from ($6::timestamptz, $7::timestamptz) \
@@ -298,13 +309,14 @@ async fn payloads(connection: &mut PgConnection, place: &Place, most: i64) -> Re
         .fetch_all(connection)
         .await?;
     rows.into_iter()
-        .map(|(contact_key, stream, payload, raw_hash, read_at, from, to)| {
+        .map(|(contact_key, stream, payload, raw_hash, read_at, privacy_id, from, to)| {
             Ok(KeptPayload {
                 contact_key,
                 stream,
                 payload: Payload::kept(payload)?,
                 raw_hash: fixed_hash(&raw_hash),
                 read_at,
+                privacy_id,
                 requested: (from, to),
             })
         })

@@ -70,7 +70,7 @@ impl Warehouse {
 }
 
 /// Takes contacts away with everything that hangs on them. Children first: their keys may be checked.
-async fn remove(connection: &mut PgConnection, keys: &[Uuid]) -> Result<(), WarehouseError> {
+pub(super) async fn remove(connection: &mut PgConnection, keys: &[Uuid]) -> Result<(), WarehouseError> {
     let tables = CHILD_TABLES.iter().map(|table| format!("kore.{table}"));
     let others = ["kore.contact_changes", "koresync.raw_contacts", "kore.contacts"].map(str::to_owned);
     for table in tables.chain(others) {

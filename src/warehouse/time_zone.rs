@@ -6,26 +6,26 @@ use sqlx::PgConnection;
 
 use super::{Warehouse, WarehouseError};
 
-/// Until the end of the transaction, keeps the zone from being replaced. Errors when it is not that of
-/// this process.
-pub(super) async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<(), WarehouseError> {
+/// Until the end of the transaction, keeps the zone from being replaced, and what is in force of people's
+/// rights, whose version it gives. Errors when the zone is not that of this process.
+pub(super) async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -> Result<i64, WarehouseError> {
     // First the lock: the statement after it sees what its former holder committed.
-    sqlx::query("select pg_advisory_xact_lock_shared(hashtext('koresync time zone'))")
-        .execute(&mut *connection)
-        .await?;
-    let held: Option<String> =
-        sqlx::query_scalar("select time_zone from kore.settings").fetch_optional(connection).await?;
+    super::privacy::share(connection).await?;
+    let (version, held): (i64, Option<String>) =
+        sqlx::query_as("select version, (select time_zone from kore.settings) from koresync.privacy")
+            .fetch_one(connection)
+            .await?;
     match held {
         Some(held) if held != warehouse.time_zone.name() => {
             Err(WarehouseError::TimeZone { held, configured: warehouse.time_zone.name().to_owned() })
         }
-        _ => Ok(()),
+        _ => Ok(version),
     }
 }
 
 /// Records another zone, once nobody writes days of the old one any more.
 pub(super) async fn replace(connection: &mut PgConnection, zone: Tz) -> Result<(), WarehouseError> {
-    sqlx::query("select pg_advisory_xact_lock(hashtext('koresync time zone'))").execute(&mut *connection).await?;
+    super::privacy::seize(connection).await?;
     sqlx::query(
         "insert into kore.settings (time_zone) values ($1) on conflict (is_only_row) do update set time_zone = excluded.time_zone",
     )

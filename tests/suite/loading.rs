@@ -36,6 +36,7 @@ async fn insert(commit: &mut WindowCommit, id: &str, queue: &str) -> Result<(), 
         canonical_hash: normalised.canonical_hash,
         read_at: SystemClock.now(),
         mapper_version: MAPPER_VERSION,
+        privacy_id: 0,
     };
     commit.insert(&[incoming]).await
 }

@@ -3,12 +3,14 @@
 mod commands;
 mod demo;
 mod economy;
+mod erasing;
 mod exits;
 mod history;
 mod kills;
 mod leases;
 mod loading;
 mod mirror;
+mod privacy;
 mod private_postgres;
 mod quarantine;
 mod rebuilding;

@@ -41,7 +41,7 @@ async fn spoil(mirror: &Mirror) {
     sqlx::raw_sql(SPOIL).execute(&mirror.database.pool().await).await.expect("damage");
 }
 
-async fn rebuild_all(mirror: &Mirror, scope: &RebuildScope) -> Rebuild {
+pub async fn rebuild_all(mirror: &Mirror, scope: &RebuildScope) -> Rebuild {
     let warehouse = mirror.warehouse();
     let id = rebuild::file(&warehouse, scope).await.expect("a rebuild");
     warehouse.hold_rebuild(id, "test").await.expect("nobody else");

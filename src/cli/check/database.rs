@@ -25,7 +25,10 @@ pub(super) async fn findings(settings: &Settings, context: &Context) -> Vec<Find
             return vec![Finding { mend: Some(mend.into()), ..found }];
         }
     };
-    let warehouse = session::warehouse(settings, &context.clock, &options);
+    let warehouse = match session::warehouse(settings, &context.clock, &options) {
+        Ok(warehouse) => warehouse,
+        Err(error) => return vec![Finding::error("privacy key", error)],
+    };
     let mut findings = vec![server(&options, &identity)];
     findings.extend(pooler(&options).await);
     let schema = warehouse.check_schema().await;
@@ -98,6 +101,7 @@ async fn content(settings: &Settings, context: &Context, warehouse: &Warehouse) 
         }
         Err(error) => Finding::error("time zone", error),
     });
+    findings.push(privacy(settings, warehouse).await);
     findings.extend(streams(settings, warehouse).await);
     let (before, database) = (context.clock.now(), warehouse.now().await);
     findings.push(match database {
@@ -109,6 +113,34 @@ async fn content(settings: &Settings, context: &Context, warehouse: &Warehouse) 
         Err(error) => Finding::error("database clock", error),
     });
     findings
+}
+
+/// The key must be the one that the warehouse's hashes were made with; other settings are put in force by a run.
+async fn privacy(settings: &Settings, warehouse: &Warehouse) -> Finding {
+    let in_force = match warehouse.privacy_in_force().await {
+        Ok(in_force) => in_force,
+        Err(error) => return Finding::error("privacy", error),
+    };
+    let configured = settings.privacy.treatments;
+    let found = match (&in_force.key_fingerprint, in_force.erased) {
+        (None, _) => configured.to_string(),
+        (Some(fingerprint), erased) => format!("key {fingerprint}, {erased} people kept out; {configured}"),
+    };
+    match warehouse.try_privacy_key().await {
+        Err(error @ (WarehouseError::PrivacyKey { .. } | WarehouseError::PrivacyKeyMissing { .. })) => {
+            Finding { mend: Some("set privacy.key_file to that key".to_owned()), ..Finding::error("privacy", error) }
+        }
+        Err(error) => Finding::error("privacy", error),
+        Ok(()) if in_force.treatments != configured => {
+            let mend = if configured.is_as_strict_as(in_force.treatments) {
+                "the next run puts it in force; then `koresync rebuild` applies it to what is held"
+            } else {
+                "the next run puts it in force; what was hidden comes back where it is read again, as by `koresync backfill`"
+            };
+            Finding::warning("privacy", format!("{found}; in force until now: {}", in_force.treatments), mend)
+        }
+        Ok(()) => Finding::fine("privacy", found),
+    }
 }
 
 /// Under a known name, the same stream of the vendor must be configured.

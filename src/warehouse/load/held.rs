@@ -17,6 +17,8 @@ pub struct Held {
     pub raw_hash: Option<ContentHash>,
     pub canonical_hash: Option<ContentHash>,
     pub first_seen_at: DateTime<Utc>,
+    /// The settings of `[privacy]` that it is kept under.
+    pub privacy_id: i32,
 }
 
 pub(super) fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
@@ -24,14 +26,20 @@ pub(super) fn hash(bytes: Option<Vec<u8>>) -> Option<ContentHash> {
 }
 
 impl Warehouse {
-    /// The hash of the text held under each of these keys, as far as there is one. Outside any
-    /// transaction: what is done about it has to be confirmed in the one that counts.
-    pub async fn held_texts(&self, keys: &[Uuid]) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
-        let rows: Vec<(Uuid, Vec<u8>)> =
-            sqlx::query_as("select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1)")
-                .bind(keys)
-                .fetch_all(&self.pool)
-                .await?;
+    /// The hash of the text held under each of these keys, as far as there is one that is kept under these
+    /// privacy settings. Outside any transaction: what is done about it has to be confirmed in the one that counts.
+    pub async fn held_texts(
+        &self,
+        keys: &[Uuid],
+        privacy_id: i32,
+    ) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1) and privacy_id = $2",
+        )
+        .bind(keys)
+        .bind(privacy_id)
+        .fetch_all(&self.pool)
+        .await?;
         Ok(rows.into_iter().filter_map(|(key, raw)| Some((key, hash(Some(raw))?))).collect())
     }
 }
@@ -52,7 +60,7 @@ pub(super) async fn count_texts(
     Ok(usize::try_from(count).unwrap_or_default())
 }
 
-type HeldRow = (String, Uuid, DateTime<Utc>, Option<Vec<u8>>, Option<Vec<u8>>);
+type HeldRow = (String, Uuid, DateTime<Utc>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i32>);
 
 pub(super) async fn held(
     connection: &mut PgConnection,
@@ -62,11 +70,11 @@ pub(super) async fn held(
     // An id at a time through the unique index: compared with the list as a whole, a table without
     // statistics is read from end to end for each batch of a first load.
     let rows: Vec<HeldRow> = sqlx::query_as(
-        "select n.id, c.contact_key, c.first_seen_at, r.raw_hash, r.canonical_hash \
+        "select n.id, c.contact_key, c.first_seen_at, r.raw_hash, r.canonical_hash, r.privacy_id \
          from unnest($2::text[]) as n (id) \
          cross join lateral (select contact_key, first_seen_at from kore.contacts \
            where stream = $1 and conversation_id = n.id limit 1) c \
-         left join lateral (select raw_hash, canonical_hash from koresync.raw_contacts \
+         left join lateral (select raw_hash, canonical_hash, privacy_id from koresync.raw_contacts \
            where contact_key = c.contact_key limit 1) r on true",
     )
     .bind(stream)
@@ -75,8 +83,9 @@ pub(super) async fn held(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, contact_key, first_seen_at, raw, canonical)| {
-            (id, Held { contact_key, raw_hash: hash(raw), canonical_hash: hash(canonical), first_seen_at })
+        .map(|(id, contact_key, first_seen_at, raw, canonical, privacy_id)| {
+            let privacy_id = privacy_id.unwrap_or_default();
+            (id, Held { contact_key, raw_hash: hash(raw), canonical_hash: hash(canonical), first_seen_at, privacy_id })
         })
         .collect())
 }

@@ -13,6 +13,7 @@ pub mod requeue;
 pub mod tables;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use sqlx::{Postgres, Transaction};
@@ -28,6 +29,7 @@ use super::settling::{self, FirstSight, Sight};
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::{Claim, Lane};
 use super::{Warehouse, WarehouseError};
+use crate::domain::privacy::Guard;
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload, contact_key};
 use counts::Counts;
@@ -45,6 +47,8 @@ pub struct Incoming<'a> {
     /// When the page that held it came.
     pub read_at: DateTime<Utc>,
     pub mapper_version: i32,
+    /// The settings of `[privacy]` that contact and payload obey.
+    pub privacy_id: i32,
 }
 
 /// A contact to be written, its key, and when this warehouse first held it.
@@ -54,8 +58,15 @@ type Row<'i, 'a> = (&'i Incoming<'a>, Uuid, DateTime<Utc>);
 #[derive(Debug, Clone)]
 pub struct SetAside<'a> {
     pub conversation_id: Option<String>,
+    /// Empty where the text is not kept.
     pub payload: &'a Payload,
     pub raw_hash: ContentHash,
+    /// Of the content as received, where the kept text is another one.
+    pub canonical_hash: Option<ContentHash>,
+    /// Length of the text as received, where it is not kept.
+    pub text_bytes: Option<usize>,
+    /// The settings of `[privacy]` that the payload obeys.
+    pub privacy_id: i32,
     pub reason: String,
     pub fault_path: String,
     pub mapper_version: i32,
@@ -65,12 +76,16 @@ pub struct SetAside<'a> {
     pub started_at: Option<DateTime<Utc>>,
 }
 
+/// A loading transaction, and what was in force when it began, which it holds.
+pub(super) type Loading = (Transaction<'static, Postgres>, Arc<Guard>);
+
 /// The one transaction that makes a window count.
 #[derive(Debug)]
 pub struct WindowCommit {
     warehouse: Warehouse,
     transaction: Transaction<'static, Postgres>,
     claim: Claim,
+    guard: Arc<Guard>,
     keys: Keys,
     now: DateTime<Utc>,
     /// When the work on the read began.
@@ -99,7 +114,7 @@ impl Warehouse {
     /// Begins the commit of a window. Errors with [`WarehouseError::Fenced`] when somebody else has
     /// claimed it meanwhile; from here on its row is locked, so nobody can.
     pub async fn open_commit(&self, claim: &Claim, entry: ReadEntry) -> Result<WindowCommit, WarehouseError> {
-        let mut transaction = self.begin_load().await?;
+        let (mut transaction, guard) = self.begin_load().await?;
         let held: Option<(i64, DateTime<Utc>)> = sqlx::query_as(
             "select fence, coalesce($2, clock_timestamp()) from koresync.windows \
              where id = $1 and owner is not null and state in ('planned', 'unverified') for update",
@@ -110,24 +125,25 @@ impl Warehouse {
         .await?;
         match held {
             Some((fence, now)) if fence == claim.fence => {
-                Ok(WindowCommit::over(self, transaction, claim.clone(), entry, now))
+                Ok(WindowCommit::over(self, (transaction, guard), claim.clone(), entry, now))
             }
             _ => Err(WarehouseError::Fenced),
         }
     }
 
-    /// A transaction that writes contacts: the business time zone is held, and keys are left unchecked where
-    /// they may be.
-    pub(super) async fn begin_load(&self) -> Result<Transaction<'static, Postgres>, WarehouseError> {
+    /// A transaction that writes contacts: the business time zone is held, and what is in force of people's
+    /// rights, and keys are left unchecked where they may be.
+    pub(super) async fn begin_load(&self) -> Result<Loading, WarehouseError> {
         let skips_key_checks = self.may_skip_key_checks().await?;
         let mut transaction = self.begin().await?;
-        super::time_zone::hold(self, &mut transaction).await?;
+        let version = super::time_zone::hold(self, &mut transaction).await?;
+        let guard = self.guard_at(version, &mut transaction).await?;
         if skips_key_checks {
             // Parents and children are written together, and tests prove every key; checked row by row
             // they would more than double the load's time.
             sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await?;
         }
-        Ok(transaction)
+        Ok((transaction, guard))
     }
 
     /// Whether this login may leave foreign keys unchecked. Asked once a process.
@@ -171,7 +187,7 @@ impl Warehouse {
 impl WindowCommit {
     fn over(
         warehouse: &Warehouse,
-        transaction: Transaction<'static, Postgres>,
+        (transaction, guard): Loading,
         claim: Claim,
         entry: ReadEntry,
         now: DateTime<Utc>,
@@ -180,6 +196,7 @@ impl WindowCommit {
             warehouse: warehouse.clone(),
             transaction,
             claim,
+            guard,
             keys: warehouse.dimensions.keys(),
             now,
             read_at: now,
@@ -190,6 +207,11 @@ impl WindowCommit {
             aside: HashSet::new(),
             outcomes: Outcomes::default(),
         }
+    }
+
+    /// What is in force of people's rights, until the COMMIT.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// The day of a moment in the business time zone.
@@ -341,6 +363,9 @@ impl WindowCommit {
             conversation_id: Some(incoming.contact.conversation_id.to_string()),
             payload: incoming.payload,
             raw_hash: incoming.raw_hash,
+            canonical_hash: Some(incoming.canonical_hash),
+            text_bytes: None,
+            privacy_id: incoming.privacy_id,
             reason: format!("database_refused_{}", error.sqlstate().unwrap_or_default()),
             fault_path: String::new(),
             mapper_version: incoming.mapper_version,
@@ -387,6 +412,7 @@ impl WindowCommit {
                 requested_from: self.entry.requested_from,
                 requested_to: self.entry.requested_to,
                 mapper_version: incoming.mapper_version,
+                privacy_id: incoming.privacy_id,
             };
             tables.payload(*key, &self.claim.stream, &kept);
         }

@@ -18,8 +18,9 @@ const AT_ONCE: usize = 50;
 type Replacement<'r, 'a> = (&'r Incoming<'a>, &'r Held);
 
 impl WindowCommit {
-    /// Replaces contacts whose content differs from what is held. Content that was received later
-    /// than this read is left alone.
+    /// Replaces contacts whose content differs from what is held, or that are held under other privacy
+    /// settings: those have not changed, and leave no history. Content that was received later than this read
+    /// is left alone.
     pub async fn replace(&mut self, contacts: &mut [(Incoming<'_>, Held)]) -> Result<(), WarehouseError> {
         if contacts.is_empty() {
             return Ok(());
@@ -29,7 +30,8 @@ impl WindowCommit {
         let locked = lock_versions(&mut self.transaction, &keys).await?;
         let is_replaceable = |(incoming, held): &(&Incoming<'_>, &Held)| {
             locked.get(&held.contact_key).is_some_and(|(canonical, read_at)| {
-                *canonical != Some(incoming.canonical_hash) && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
+                let differs = *canonical != Some(incoming.canonical_hash) || held.privacy_id != incoming.privacy_id;
+                differs && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
             })
         };
         let differing: Vec<Replacement<'_, '_>> =
@@ -39,7 +41,9 @@ impl WindowCommit {
         while let Some(batch) = pending.pop() {
             match (self.replace_in_savepoint(batch).await, batch) {
                 (Ok(newly_scored), _) => {
-                    self.outcomes.changed += batch.len() as u64;
+                    let changed = batch.iter().filter(|replacement| has_changed(replacement)).count() as u64;
+                    self.outcomes.changed += changed;
+                    self.outcomes.unchanged += batch.len() as u64 - changed;
                     let is_newly_scored = |(_, held): &&Replacement<'_, '_>| newly_scored.contains(&held.contact_key);
                     let scored = batch.iter().filter(is_newly_scored);
                     let sights: Vec<FirstSight> =
@@ -68,17 +72,24 @@ impl WindowCommit {
             remove_rows(&mut self.transaction, &keys).await?;
             self.write(&rows, "replace").await?;
             let after = changes::contents(&mut self.transaction, &keys).await?;
+            let changed = batch.iter().filter(|replacement| has_changed(replacement));
+            let changed: Vec<Uuid> = changed.map(|(_, held)| held.contact_key).collect();
+            let before = before.into_iter().filter(|(key, _)| changed.contains(key)).collect();
             changes::record(&mut self.transaction, &before, &after, self.now).await?;
             let newly_scored = |key: &&Uuid| {
-                let is_scored =
-                    |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).is_some_and(changes::Contents::is_scored);
-                !is_scored(&before) && is_scored(&after)
+                let is_scored = |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).map(changes::Contents::is_scored);
+                is_scored(&before) == Some(false) && is_scored(&after) == Some(true)
             };
             Ok(keys.iter().filter(newly_scored).copied().collect())
         }
         .await;
         self.end_savepoint(savepoint, written).await
     }
+}
+
+/// Whether the content is another one, not only what is kept of it.
+fn has_changed((incoming, held): &Replacement<'_, '_>) -> bool {
+    held.canonical_hash != Some(incoming.canonical_hash)
 }
 
 async fn remove_rows(connection: &mut PgConnection, keys: &[Uuid]) -> Result<(), WarehouseError> {

@@ -24,6 +24,10 @@ pub struct Queued {
     pub stream: String,
     pub payload: Payload,
     pub raw_hash: ContentHash,
+    /// Of the content as received, where the kept text is another one.
+    pub canonical_hash: Option<ContentHash>,
+    /// The settings of `[privacy]` that the kept text obeys.
+    pub privacy_id: i32,
     /// When the page that last held it came.
     pub read_at: DateTime<Utc>,
     /// The request range that delivered it.
@@ -46,7 +50,7 @@ pub struct RequeueCommit {
     pub records: Vec<Queued>,
 }
 
-type QueuedRow = (i64, String, Vec<u8>, Vec<u8>, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+type QueuedRow = (i64, String, Vec<u8>, Vec<u8>, Option<Vec<u8>>, i32, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
 
 impl Warehouse {
     /// The largest id in quarantine: what comes later is not for a retry that began before.
@@ -65,7 +69,7 @@ impl Warehouse {
         (after, last): (i64, i64),
         most: i64,
     ) -> Result<Option<RequeueCommit>, WarehouseError> {
-        let mut transaction = self.begin_load().await?;
+        let (mut transaction, guard) = self.begin_load().await?;
         let records = queued(&mut transaction, selection, (after, last), most).await?;
         let Some(first) = records.first() else { return Ok(None) };
         let (requested_from, requested_to) = first.requested;
@@ -95,7 +99,7 @@ impl Warehouse {
             proof: None,
             failure: None,
         };
-        let load = WindowCommit::over(self, transaction, claim, entry, now);
+        let load = WindowCommit::over(self, (transaction, guard), claim, entry, now);
         Ok(Some(RequeueCommit { load, records }))
     }
 }
@@ -107,8 +111,9 @@ async fn queued(
     most: i64,
 ) -> Result<Vec<Queued>, WarehouseError> {
     let rows: Vec<QueuedRow> = sqlx::query_as(
-        "select id, stream, payload, raw_hash, coalesce(received_at, first_seen_at), requested_from, requested_to \
-         from koresync.quarantined_records where id > $1 and id <= $2 and ($3::bigint is null or id = $3) \
+        "select id, stream, payload, raw_hash, canonical_hash, privacy_id, coalesce(received_at, first_seen_at), requested_from, \
+           requested_to \
+         from koresync.quarantined_records where payload <> '' and id > $1 and id <= $2 and ($3::bigint is null or id = $3) \
            and ($4::text is null or stream = $4) and ($5::text is null or reason = $5) \
          order by id limit $6 for update skip locked",
     )
@@ -121,14 +126,16 @@ async fn queued(
     .fetch_all(&mut **transaction)
     .await?;
     let mut records: Vec<Queued> = Vec::with_capacity(rows.len());
-    for (id, stream, payload, raw_hash, read_at, from, to) in rows {
+    for (id, stream, payload, raw_hash, canonical, privacy_id, read_at, from, to) in rows {
         if records.first().is_some_and(|first| first.stream != stream || first.requested != (from, to)) {
             // Of another read: for the next transaction.
             break;
         }
         let Some(raw_hash) = hash(Some(raw_hash)) else { continue };
         let payload = Payload::kept(payload)?;
-        records.push(Queued { id, stream, payload, raw_hash, read_at, requested: (from, to) });
+        let requested = (from, to);
+        let canonical_hash = hash(canonical);
+        records.push(Queued { id, stream, payload, raw_hash, canonical_hash, privacy_id, read_at, requested });
     }
     Ok(records)
 }
@@ -136,7 +143,14 @@ async fn queued(
 impl RequeueCommit {
     /// Takes out of quarantine what read well, but for what the database refused; counts an attempt for
     /// what failed again; then COMMIT. Returns how many left.
-    pub async fn finish(mut self, read_well: &[i64], failed: &[FailedAgain]) -> Result<u64, WarehouseError> {
+    ///
+    /// `erased` are records of people who were erased, which go.
+    pub async fn finish(
+        mut self,
+        read_well: &[i64],
+        failed: &[FailedAgain],
+        erased: &[i64],
+    ) -> Result<u64, WarehouseError> {
         let refused: Vec<&[u8]> = self.load.aside.iter().map(|hash| hash.0.as_slice()).collect();
         let left =
             sqlx::query("delete from koresync.quarantined_records where id = any($1) and raw_hash <> all($2::bytea[])")
@@ -144,6 +158,10 @@ impl RequeueCommit {
                 .bind(refused)
                 .execute(&mut *self.load.transaction)
                 .await?;
+        sqlx::query("delete from koresync.quarantined_records where id = any($1)")
+            .bind(erased)
+            .execute(&mut *self.load.transaction)
+            .await?;
         sqlx::query(
             "update koresync.quarantined_records q set attempts = q.attempts + 1, last_tried_at = $1, reason = f.reason, \
                fault_path = f.path, mapper_version = f.mapper \

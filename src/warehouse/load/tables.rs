@@ -30,6 +30,7 @@ pub struct Kept<'a> {
     pub requested_from: DateTime<Utc>,
     pub requested_to: DateTime<Utc>,
     pub mapper_version: i32,
+    pub privacy_id: i32,
 }
 
 /// The tables whose rows belong to a contact, children before parents: the order in which they are emptied.
@@ -126,8 +127,8 @@ impl Default for Tables {
             ),
             payloads: CopyBuffer::new(
                 "copy koresync.raw_contacts (contact_key, stream, payload, raw_hash, canonical_hash, read_at, \
-                 requested_from, requested_to, mapper_version) from stdin (format binary)",
-                9,
+                 requested_from, requested_to, mapper_version, privacy_id) from stdin (format binary)",
+                10,
             ),
         }
     }
@@ -310,7 +311,8 @@ impl Tables {
             .field(&payload.read_at)
             .field(&payload.requested_from)
             .field(&payload.requested_to)
-            .field(&payload.mapper_version);
+            .field(&payload.mapper_version)
+            .field(&payload.privacy_id);
     }
 
     /// The tables of `kore`.

@@ -1,17 +1,20 @@
 //! One transaction of a rebuild.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::{KeptPayload, Looked, Remapped, fixed_hash, payloads, take_place, write_place};
-use crate::domain::ContentHash;
+use super::{KeptPayload, Looked, Place, RebuildScope, Remapped, fixed_hash, payloads, take_place, write_place};
+use crate::domain::privacy::Guard;
+use crate::domain::{ContentHash, Payload};
 use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
-use crate::warehouse::load::{SetAside, compare};
+use crate::warehouse::load::{Loading, SetAside, compare};
+use crate::warehouse::retention::remove;
 use crate::warehouse::{Warehouse, WarehouseError, quarantine};
 
 /// One transaction of a rebuild: the next payloads, the rows that come of them, and how far it is.
@@ -19,7 +22,9 @@ use crate::warehouse::{Warehouse, WarehouseError, quarantine};
 pub struct RebuildStep {
     warehouse: Warehouse,
     transaction: Transaction<'static, Postgres>,
-    id: i64,
+    guard: Arc<Guard>,
+    /// `None`: no rebuild that writes down how far it is.
+    id: Option<i64>,
     keys: Keys,
     now: DateTime<Utc>,
     payloads: Vec<KeptPayload>,
@@ -38,17 +43,36 @@ impl Warehouse {
         worker: &str,
         most: usize,
     ) -> Result<Option<RebuildStep>, WarehouseError> {
-        let mut transaction = self.begin_load().await?;
+        let (mut transaction, guard) = self.begin_load().await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
+        self.step((transaction, guard), Some(id), &place, most).await.map(Some)
+    }
+
+    /// The next payloads after a key, of whatever stream, in a transaction like that of a rebuild that
+    /// nobody filed.
+    pub async fn open_pass(&self, after: Option<Uuid>, most: usize) -> Result<RebuildStep, WarehouseError> {
+        let loading = self.begin_load().await?;
+        let place = Place { done_through: after, ..Place::of(&RebuildScope::default()) };
+        self.step(loading, None, &place, most).await
+    }
+
+    async fn step(
+        &self,
+        (mut transaction, guard): Loading,
+        id: Option<i64>,
+        place: &Place,
+        most: usize,
+    ) -> Result<RebuildStep, WarehouseError> {
         let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
             .bind(self.clock.database_time())
             .fetch_one(&mut *transaction)
             .await?;
-        let payloads = payloads(&mut transaction, &place, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+        let payloads = payloads(&mut transaction, place, i64::try_from(most).unwrap_or(i64::MAX)).await?;
         let is_last = payloads.len() < most;
-        Ok(Some(RebuildStep {
+        Ok(RebuildStep {
             warehouse: self.clone(),
             transaction,
+            guard,
             id,
             keys: self.dimensions.keys(),
             now,
@@ -58,7 +82,7 @@ impl Warehouse {
             is_last: is_last && (place.is_among_moved || (place.from_at.is_none() && place.to_at.is_none())),
             rewritten: 0,
             refused: 0,
-        }))
+        })
     }
 }
 
@@ -66,6 +90,11 @@ impl RebuildStep {
     /// Hands out the payloads, by key.
     pub fn take_payloads(&mut self) -> Vec<KeptPayload> {
         std::mem::take(&mut self.payloads)
+    }
+
+    /// What is in force of people's rights, until the COMMIT.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// Whether the calendar has the business day of a start. It spans 2000 to 2060.
@@ -97,7 +126,8 @@ impl RebuildStep {
                     self.keys.restore(checkpoint);
                     if let [single] = batch {
                         let reason = format!("database_refused_{}", error.sqlstate().unwrap_or_default());
-                        self.refuse(single.kept, reason, String::new(), single.incoming.mapper_version).await?;
+                        let (payload, version) = (single.incoming.payload, single.incoming.mapper_version);
+                        self.refuse(single.kept, payload, (reason, String::new()), version).await?;
                     } else {
                         let (early, late) = batch.split_at(batch.len() / 2);
                         pending.extend([late, early]);
@@ -111,11 +141,12 @@ impl RebuildStep {
 
     /// Notes in quarantine that a kept payload cannot become rows any more. The contact keeps the rows
     /// that an earlier mapping made of it.
+    /// `payload` is what may be kept of it.
     pub async fn refuse(
         &mut self,
         kept: &KeptPayload,
-        reason: String,
-        fault_path: String,
+        payload: &Payload,
+        (reason, fault_path): (String, String),
         mapper_version: i32,
     ) -> Result<(), WarehouseError> {
         let conversation_id = sqlx::query_scalar("select conversation_id from kore.contacts where contact_key = $1")
@@ -124,8 +155,11 @@ impl RebuildStep {
             .await?;
         let record = SetAside {
             conversation_id,
-            payload: &kept.payload,
+            payload,
             raw_hash: kept.raw_hash,
+            canonical_hash: None,
+            text_bytes: None,
+            privacy_id: self.guard.stamp(kept.privacy_id),
             reason,
             fault_path,
             mapper_version,
@@ -133,6 +167,14 @@ impl RebuildStep {
             started_at: None,
         };
         quarantine::keep(&mut self.transaction, &kept.stream, &[record], kept.requested, self.now).await?;
+        if kept.payload != *payload {
+            sqlx::query("update koresync.raw_contacts set payload = $3 where contact_key = $1 and raw_hash = $2")
+                .bind(kept.contact_key)
+                .bind(kept.raw_hash.0.as_slice())
+                .bind(payload.compressed())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
         self.refused += 1;
         Ok(())
     }
@@ -148,18 +190,46 @@ impl RebuildStep {
         let contacts: Vec<_> = batch.iter().map(|r| (r.kept.contact_key, &r.incoming.contact)).collect();
         let differing = compare::differing(&mut self.transaction, &tables, &contacts).await?;
         drop(tables);
-        let differing: Vec<&Remapped<'_>> =
-            all.into_iter().filter(|remapped| differing.contains(&remapped.kept.contact_key)).collect();
-        let current = self.lock(&differing).await?;
-        let due: Vec<&Remapped<'_>> = differing
+        let is_differing = |remapped: &&Remapped<'_>| differing.contains(&remapped.kept.contact_key);
+        let touched: Vec<&Remapped<'_>> =
+            all.into_iter().filter(|remapped| is_differing(remapped) || remapped.is_kept_otherwise()).collect();
+        let current = self.lock(&touched).await?;
+        let mut due: Vec<&Remapped<'_>> = touched
             .into_iter()
             .filter(|remapped| current.get(&remapped.kept.contact_key) == Some(&remapped.kept.raw_hash))
             .collect();
+        let kept_otherwise: Vec<&Remapped<'_>> = due.iter().copied().filter(|r| r.is_kept_otherwise()).collect();
+        due.retain(is_differing);
         if !due.is_empty() {
             self.replace(&due, &held).await?;
         }
         self.note_mapper(batch).await?;
+        self.keep_otherwise(&kept_otherwise).await?;
         Ok(due.len())
+    }
+
+    /// Puts other payloads in the place of those that are kept, once their contacts are locked.
+    async fn keep_otherwise(&mut self, contacts: &[&Remapped<'_>]) -> Result<(), WarehouseError> {
+        if contacts.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "update koresync.raw_contacts r set payload = n.payload, raw_hash = n.raw_hash, privacy_id = n.privacy_id \
+             from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::integer[]) as n (key, payload, raw_hash, privacy_id) \
+             where r.contact_key = n.key",
+        )
+        .bind(contacts.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
+        .bind(contacts.iter().map(|remapped| remapped.incoming.payload.compressed()).collect::<Vec<_>>())
+        .bind(contacts.iter().map(|remapped| remapped.incoming.raw_hash.0.as_slice()).collect::<Vec<_>>())
+        .bind(contacts.iter().map(|remapped| remapped.incoming.privacy_id).collect::<Vec<_>>())
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes contacts of erased conversations out, which an older program may have brought back.
+    pub async fn take_out(&mut self, keys: &[Uuid]) -> Result<(), WarehouseError> {
+        remove(&mut self.transaction, keys).await
     }
 
     /// Locks contacts in key order and gives the payload that each has now.
@@ -245,7 +315,9 @@ impl RebuildStep {
         let counts = Looked { visited, rewritten: self.rewritten, refused: self.refused };
         let ends = (self.is_last, self.is_last_of_range);
         let time = self.warehouse.clock.database_time();
-        write_place(&mut self.transaction, self.id, last, counts, ends, time).await?;
+        if let Some(id) = self.id {
+            write_place(&mut self.transaction, id, last, counts, ends, time).await?;
+        }
         self.transaction.commit().await?;
         Ok(self.is_last)
     }

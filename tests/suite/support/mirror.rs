@@ -12,6 +12,7 @@ use koresync::simulate::{self, Expectation, TableSum};
 use koresync::sync::{self, Engine, Mode, Outcome};
 use koresync::warehouse::budget::AccountBudget;
 use koresync::warehouse::load::{Proof, ReadEntry};
+use koresync::warehouse::privacy::Configured;
 use koresync::warehouse::references::Finding;
 use koresync::warehouse::streams::Registration;
 use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
@@ -65,6 +66,7 @@ pub struct Settings {
     pub retention: sync::Retention,
     pub recheck: Vec<Duration>,
     pub poll_interval: Duration,
+    pub privacy: Configured,
 }
 
 impl Default for Settings {
@@ -81,6 +83,7 @@ impl Default for Settings {
             retention: sync::Retention::default(),
             recheck: [1, 24, 7 * 24, 30 * 24].map(Duration::from_hours).to_vec(),
             poll_interval: Duration::from_mins(1),
+            privacy: Configured::default(),
         }
     }
 }
@@ -121,12 +124,14 @@ impl Mirror {
     pub fn warehouse(&self) -> Warehouse {
         let lease = Duration::from_hours(1);
         Warehouse::new(&connect(self.database.url()), Arc::clone(&self.clock), chrono_tz::UTC, lease)
+            .with_privacy(self.settings.privacy.clone())
     }
 
     /// An engine on this mirror, its stream registered.
     pub async fn engine(&self, stop: CancellationToken) -> Engine {
         let warehouse = self.warehouse();
         warehouse.settle_time_zone().await.expect("the zone of the first start");
+        warehouse.settle_privacy().await.expect("the privacy settings of this start");
         let registration = Registration {
             stream: STREAM.to_owned(),
             account_id: ACCOUNT_ID.to_owned(),

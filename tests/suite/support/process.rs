@@ -44,6 +44,8 @@ pub struct Configuration {
     pub time_zone: &'static str,
     pub log_level: &'static str,
     pub log_format: &'static str,
+    /// Lines of `[privacy]`.
+    pub privacy: String,
     pub streams: Vec<Stream>,
 }
 
@@ -60,13 +62,14 @@ impl Configuration {
             time_zone: "UTC",
             log_level: "info",
             log_format: "json",
+            privacy: String::new(),
             streams,
         }
     }
 
     fn toml(&self) -> String {
         let Self { database_url, base_url, client_secret, page_size, max_window_bytes, .. } = self;
-        let Self { lease, give_up, time_zone, log_level, log_format, .. } = self;
+        let Self { lease, give_up, time_zone, log_level, log_format, privacy, .. } = self;
         let mut text = format!(
             "[warehouse]\nurl = \"{database_url}\"\ntime_zone = \"{time_zone}\"\n\
              [api]\nbase_url = \"{base_url}\"\naccount_id = \"{ACCOUNT_ID}\"\norg_id = \"o-1\"\n\
@@ -74,6 +77,7 @@ impl Configuration {
              requests_per_minute = 600000\npage_size = {page_size}\n\
              [sync]\nlease = \"{lease}\"\ngive_up = \"{give_up}\"\nmax_window_bytes = {max_window_bytes}\n\
              [server]\nlisten = \"127.0.0.1:0\"\n\
+             [privacy]\n{privacy}\n\
              [log]\nlevel = \"{log_level}\"\nformat = \"{log_format}\"\n"
         );
         for Stream { name, id, start, overrides } in &self.streams {
