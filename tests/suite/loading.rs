@@ -8,12 +8,16 @@ use koresync::domain::clock::Clock as _;
 use koresync::domain::payload::Packer;
 use koresync::domain::{ContentHash, SystemClock};
 use koresync::normalise::{MAPPER_VERSION, normalise};
+use koresync::simulate::Options;
+use koresync::sync::Outcome;
+use koresync::sync::requeue;
+use koresync::warehouse::load::requeue::Selection;
 use koresync::warehouse::load::{Incoming, Proof, WindowCommit};
 use koresync::warehouse::streams::{Learned, Registration};
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 
-use crate::support::mirror::{connect, entry};
+use crate::support::mirror::{Mirror, Settings, connect, entry, population};
 use crate::support::postgres::TestDatabase;
 
 /// A commit of a window of two conversations.
@@ -77,4 +81,28 @@ async fn windows_that_find_the_same_members_new_in_another_order_do_not_wait_for
         .await
         .expect("a count");
     assert_eq!(queues, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_the_database_refuses_are_set_aside_and_cost_no_other() {
+    // So many that a window's rows are sent in several parts.
+    let mirror = Mirror::start(Options { contacts: 2_500, ..population() }, Settings::default()).await;
+    let pool = mirror.database.pool().await;
+    let constraint = "alter table kore.contacts add constraint refused check (conversation_id !~ '77$')";
+    sqlx::query(constraint).execute(&pool).await.expect("a constraint");
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+
+    let refused = "select count(*) from koresync.quarantined_records where reason = 'database_refused_23514'";
+    let refused = mirror.number(refused).await;
+    assert!(refused > 3, "{refused} refused");
+    let others = "select count(*) from koresync.quarantined_records where (conversation_id ~ '77$') is not true";
+    assert_eq!(mirror.number(others).await, 0, "records that nobody refused are in quarantine");
+    assert_eq!(mirror.number("select count(*) from kore.contacts").await + refused, 2_500);
+    let told = "select (sum(inserted) * 10000 + sum(quarantined))::bigint from koresync.windows";
+    assert_eq!(mirror.number(told).await, (2_500 - refused) * 10_000 + refused, "the ledger tells otherwise");
+    mirror.assert_keys_hold().await;
+
+    sqlx::query("alter table kore.contacts drop constraint refused").execute(&pool).await.expect("no constraint");
+    requeue::retry(&mirror.warehouse(), &Selection::default(), |_| true).await.expect("a retry");
+    mirror.assert_equal().await;
 }
