@@ -226,7 +226,11 @@ impl Upkeep {
             self.readiness.fail("streams", refused.join("; "));
         }
         let now = self.warehouse.clock().now();
-        let lag = streams.iter().map(|status| now - self.settle_of(&status.stream, settlings) - status.watermark).max().and_then(|lag| lag.to_std().ok());
+        let lag = streams
+            .iter()
+            .map(|status| now - self.settle_of(&status.stream, settlings) - status.watermark)
+            .max()
+            .and_then(|lag| lag.to_std().ok());
         let lag = super::progress::coarse(lag.unwrap_or_default());
         notify::status(&format!("{} streams, {} refused, behind by {lag}", streams.len(), refused.len()));
     }

@@ -84,12 +84,14 @@ pub(super) async fn note(
     }
     let live_from = (claim.lane == Lane::Live).then_some(claim.window.from);
     if let Some(live_from) = live_from {
-        sqlx::query("insert into koresync.settling (stream, live_from, noted_at) values ($1, $2, $3) on conflict do nothing")
-            .bind(&claim.stream)
-            .bind(live_from)
-            .bind(now)
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "insert into koresync.settling (stream, live_from, noted_at) values ($1, $2, $3) on conflict do nothing",
+        )
+        .bind(&claim.stream)
+        .bind(live_from)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
     }
     let held: Option<SettlingRow> = sqlx::query_as(
         "select live_from, appeared, listed, scored, noted_at from koresync.settling where stream = $1 for update",
@@ -101,15 +103,16 @@ pub(super) async fn note(
     let live_from = live_from.map_or(row.live_from, |from| from.min(row.live_from));
     let looks = earlier_looks(connection, claim).await?;
     let mut learned = [&row.appeared, &row.listed, &row.scored].map(|triples| Delays::from_triples(&triples.0));
-    learned.iter_mut().for_each(|delays| delays.fade(seconds(row.noted_at, now)));
+    for delays in &mut learned {
+        delays.fade(seconds(row.noted_at, now));
+    }
     let [appeared, listed, scored] = &mut learned;
     let mut contacts: i64 = 0;
     for first in sights.iter().filter(|s| claim.window.contains(s.started_at) && s.started_at >= live_from) {
         let lacked_at = looks.iter().filter(|(from, to, _)| *from <= first.started_at && first.started_at < *to);
         let lacked_at = lacked_at.map(|(.., read_at)| *read_at).max();
-        let after = |moment: DateTime<Utc>| {
-            (lacked_at.map(|lacked| seconds(moment, lacked)), seconds(moment, first.seen_at))
-        };
+        let after =
+            |moment: DateTime<Utc>| (lacked_at.map(|lacked| seconds(moment, lacked)), seconds(moment, first.seen_at));
         let (since_start, since_end) = (after(first.started_at), after(first.ended_at));
         if let Sight::Contact { is_scored } = first.sight {
             contacts += 1;

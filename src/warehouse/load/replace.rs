@@ -69,7 +69,8 @@ impl WindowCommit {
             let after = changes::contents(&mut self.transaction, &keys).await?;
             changes::record(&mut self.transaction, &before, &after, self.now).await?;
             let newly_scored = |key: &&Uuid| {
-                let is_scored = |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).is_some_and(changes::Contents::is_scored);
+                let is_scored =
+                    |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).is_some_and(changes::Contents::is_scored);
                 !is_scored(&before) && is_scored(&after)
             };
             Ok(keys.iter().filter(newly_scored).copied().collect())
