@@ -266,6 +266,10 @@ fn the_edges_of_the_ranges_are_allowed() {
     let settings = load(&format!("{MINIMAL}{text}"), &[]).expect("settings");
     assert_eq!(settings.streams["support"].api.base_url, "http://127.0.0.1:1");
     assert_eq!(settings.sync.settle, Settle::Fixed(Duration::ZERO));
+    let (_dir, auto) = loader(&format!("{MINIMAL}[sync]\nsettle = \"auto\"\n"), &[]);
+    let settings = auto.load().expect("settings");
+    assert_eq!(settings.sync.settle, Settle::Learned);
+    assert!(settings.show().contains("settle = \"auto\""));
     assert_eq!(load(&format!("{MINIMAL}[sync]\nrecheck = []"), &[]).expect("settings").sync.recheck, []);
 }
 

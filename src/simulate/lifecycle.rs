@@ -121,6 +121,11 @@ impl Life {
         }
     }
 
+    /// From its start and from its end to when it is first listed.
+    pub fn delays(&self) -> (i64, i64) {
+        (self.listed_from - self.start, self.listed_from - self.end)
+    }
+
     pub fn is_listed(&self, now: i64) -> bool {
         self.listed_from <= now && !self.gone.is_some_and(|(from, to)| from <= now && now < to)
     }

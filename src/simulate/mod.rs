@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -128,6 +128,11 @@ impl Running {
         includes_below_threshold: bool,
     ) -> Expectation {
         self.simulator.expect(stream_id, name, from, to, at, includes_below_threshold)
+    }
+
+    /// How long after its start, and after its end, each contact of a stream is first listed that started before now.
+    pub fn delays(&self, stream_id: &str) -> Vec<(TimeDelta, TimeDelta)> {
+        self.simulator.delays(stream_id)
     }
 
     /// What a mirror holds of a stream under `name` that looked at each contact at the moment that `look` tells by its start,

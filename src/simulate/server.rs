@@ -11,7 +11,7 @@ use axum::extract::{ConnectInfo, Query, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +129,14 @@ impl Simulator {
         oracle::expect_as_looked(&self.vendor(stream_id), &self.faults().shares(), &question, &|start| {
             Some(look(DateTime::from_timestamp_millis(start)?)?.timestamp_millis())
         })
+    }
+
+    /// How long after its start, and after its end, each contact is first listed that started before now.
+    pub fn delays(&self, stream_id: &str) -> Vec<(TimeDelta, TimeDelta)> {
+        let (vendor, shares) = (self.vendor(stream_id), self.faults().shares());
+        let lives = vendor.indices(0, self.clock.now().timestamp_millis()).map(|index| vendor.life(index, &shares));
+        let spans = lives.map(|life| life.delays());
+        spans.map(|(start, end)| (TimeDelta::milliseconds(start), TimeDelta::milliseconds(end))).collect()
     }
 
     fn vendor(&self, stream_id: &str) -> Arc<Vendor> {

@@ -103,7 +103,9 @@ pub(super) async fn note(
     let live_from = live_from.map_or(row.live_from, |from| from.min(row.live_from));
     let looks = earlier_looks(connection, claim).await?;
     let mut learned = [&row.appeared, &row.listed, &row.scored].map(|triples| Delays::from_triples(&triples.0));
-    learned.iter_mut().for_each(|delays| delays.fade(seconds(row.noted_at, now)));
+    for delays in &mut learned {
+        delays.fade(seconds(row.noted_at, now));
+    }
     let [appeared, listed, scored] = &mut learned;
     let mut contacts: i64 = 0;
     for first in sights.iter().filter(|s| claim.window.contains(s.started_at) && s.started_at >= live_from) {

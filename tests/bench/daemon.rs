@@ -129,6 +129,11 @@ impl Daemon {
         self.measured(&["backfill", "--stream", STREAM, "--from", &from, "--to", &to], cluster, vendor)
     }
 
+    /// `koresync rebuild`
+    pub fn rebuild(&self, cluster: &Cluster, vendor: &Vendor) -> anyhow::Result<Run> {
+        self.measured(&["rebuild"], cluster, vendor)
+    }
+
     fn measured(&self, arguments: &[&str], cluster: &Cluster, vendor: &Vendor) -> anyhow::Result<Run> {
         let configuration = self.configuration.to_string_lossy();
         let mut all = vec!["--config", &*configuration];

@@ -4,7 +4,7 @@
 //! in the same run, in turns, so that the noise of the machine meets both; the median of several is told
 //! with the least and the greatest. It reads `/proc`, so it works on Linux alone.
 //!
-//! From the environment: `SECTIONS` (`fresh,staging,reread,normalise,growth,budget,idle`; all, if not given),
+//! From the environment: `SECTIONS` (`fresh,staging,reread,recheck,rebuild,normalise,growth,budget,idle`; all, if not given),
 //! `CONTACTS` (the sizes of the fresh load, `20000,200000`; the least is used
 //! everywhere else), `HELD` (contacts held where growth is measured, 1000000), `RUNS` (repetitions, 5).
 
@@ -17,6 +17,8 @@ mod idle;
 mod mapper;
 mod postgres;
 mod process;
+mod rebuild;
+mod recheck;
 mod records;
 mod report;
 mod reread;
@@ -67,6 +69,12 @@ async fn run() -> anyhow::Result<()> {
     }
     if bench.settings.has(Section::Reread) {
         Box::pin(reread::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Recheck) {
+        Box::pin(recheck::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Rebuild) {
+        Box::pin(rebuild::measure(&mut bench)).await?;
     }
     if bench.settings.has(Section::Normalise) {
         mapper::measure(&mut bench);

@@ -232,6 +232,11 @@ pub struct RowChanges {
 }
 
 impl RowChanges {
+    /// Whether no row was written. Dead ones may be gone meanwhile.
+    pub fn is_none(self) -> bool {
+        (self.inserted, self.updated, self.deleted) == (0, 0, 0)
+    }
+
     pub fn since(self, earlier: Self) -> Self {
         Self {
             inserted: self.inserted - earlier.inserted,

@@ -8,20 +8,20 @@ use super::records::{Extent, Records};
 use super::report::{Report, Samples};
 use super::vendor::Vendor;
 
-const HELD: &str = "held";
+pub const HELD: &str = "held";
 
 /// A run with what it left in the log and the tables.
-struct Traces {
+pub struct Traces {
     run: Run,
     wal: f64,
-    rows: RowChanges,
+    pub rows: RowChanges,
 }
 
 /// Several of them.
 #[derive(Default)]
-struct Measured {
-    loads: Loads,
-    wal: Samples,
+pub struct Measured {
+    pub loads: Loads,
+    pub wal: Samples,
     inserted: Samples,
     updated: Samples,
     deleted: Samples,
@@ -29,7 +29,7 @@ struct Measured {
 }
 
 impl Measured {
-    fn add(&mut self, traces: &Traces) {
+    pub fn add(&mut self, traces: &Traces) {
         self.loads.add(&traces.run);
         self.wal.add(traces.wal / 1e6);
         self.inserted.add(traces.rows.inserted as f64);
@@ -38,7 +38,7 @@ impl Measured {
         self.dead.add(traces.rows.dead as f64);
     }
 
-    fn tell(&self, report: &mut Report, what: &str, fresh: &Self, contacts: u64) {
+    pub fn tell(&self, report: &mut Report, what: &str, fresh: &Self, contacts: u64) {
         let void = if self.loads.is_void() || fresh.loads.is_void() { "VOID (the vendor took too much): " } else { "" };
         report.figure(
             &format!("{void}time of the fresh load / time of {what}"),
@@ -64,7 +64,7 @@ impl Measured {
 }
 
 /// Runs the daemon, with nothing left to write to the disk before.
-async fn traced(cluster: &Cluster, run: impl FnOnce() -> anyhow::Result<Run>) -> anyhow::Result<Traces> {
+pub async fn traced(cluster: &Cluster, run: impl FnOnce() -> anyhow::Result<Run>) -> anyhow::Result<Traces> {
     let before = cluster.row_changes(HELD).await?;
     cluster.checkpoint().await?;
     let wal = cluster.wal().await?;

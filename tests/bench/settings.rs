@@ -10,16 +10,20 @@ pub enum Section {
     Fresh,
     Staging,
     Reread,
+    Recheck,
+    Rebuild,
     Normalise,
     Growth,
     Budget,
     Idle,
 }
 
-const SECTIONS: [(&str, Section); 7] = [
+const SECTIONS: [(&str, Section); 9] = [
     ("fresh", Section::Fresh),
     ("staging", Section::Staging),
     ("reread", Section::Reread),
+    ("recheck", Section::Recheck),
+    ("rebuild", Section::Rebuild),
     ("normalise", Section::Normalise),
     ("growth", Section::Growth),
     ("budget", Section::Budget),

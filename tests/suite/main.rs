@@ -19,6 +19,7 @@ mod references;
 mod rereading;
 mod retention;
 mod secrets;
+mod settling;
 mod support;
 mod vendor_page;
 mod verifying;

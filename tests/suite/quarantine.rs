@@ -38,7 +38,7 @@ async fn mirror(fault: Option<(Fault, f64)>) -> Mirror {
     mirror
 }
 
-fn program(mirror: &Mirror) -> Program {
+pub fn program(mirror: &Mirror) -> Program {
     let stream = Stream::new("support", STREAM_ID, end() - TimeDelta::days(10));
     Program::new(&Configuration::new(mirror.database.url(), &mirror.vendor.url(), vec![stream]))
 }
@@ -229,7 +229,7 @@ async fn status_and_metrics_count_quarantine_by_reason() {
     daemon.ended(SOON).await;
 }
 
-async fn get(address: &str, path: &str) -> String {
+pub async fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a listener");
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request");

@@ -107,6 +107,37 @@ async fn a_rebuild_of_a_range_leaves_the_rest_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn content_that_came_later_than_a_rebuilds_payload_wins() {
+    let mirror = Mirror::start(population(), Settings::default()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let pool = mirror.database.pool().await;
+    sqlx::query("update kore.contacts set language = 'spoilt'").execute(&pool).await.expect("damage");
+    // Another content of one contact is written, and not committed yet when the rebuild reads its payload.
+    let mut later = pool.begin().await.expect("a transaction");
+    for statement in [
+        "update kore.contacts set language = 'later' where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
+        "update koresync.raw_contacts set raw_hash = sha256('later') where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
+    ] {
+        assert_eq!(sqlx::query(statement).execute(&mut *later).await.expect("a change").rows_affected(), 1);
+    }
+    let warehouse = mirror.warehouse();
+    let scope = RebuildScope::default();
+    let id = rebuild::file(&warehouse, &scope).await.expect("a rebuild");
+    warehouse.hold_rebuild(id, "test").await.expect("nobody else");
+    let rebuilding =
+        tokio::spawn(async move { while rebuild::step(&warehouse, id, "test", None).await.expect("a step") {} });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'koresync' and wait_event_type = 'Lock'";
+    while mirror.number(waits).await == 0 {
+        assert!(!rebuilding.is_finished(), "the rebuild did not wait for who writes the contact");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    later.commit().await.expect("a commit");
+    rebuilding.await.expect("no panic");
+    assert_eq!(mirror.number("select count(*) from kore.contacts where language = 'spoilt'").await, 0);
+    assert_eq!(mirror.number("select count(*) from kore.contacts where language = 'later'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_rebuild_goes_on_where_it_was_beside_a_daemon() {
     let database = TestDatabase::create().await;
     let site = Site::start(database.url(), Site::slow_population()).await;

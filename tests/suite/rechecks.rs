@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, contacts, end, entry, population};
 use crate::support::standing::StandingClock;
 
-fn faulty(faults: &[(Fault, f64)]) -> Options {
+pub fn faulty(faults: &[(Fault, f64)]) -> Options {
     let faults = faults.iter().map(|(fault, probability)| FaultRate { fault: *fault, probability: *probability });
     Options { faults: faults.collect(), ..population() }
 }
 
 /// A mirror whose clock stands at so long after the end of the population.
-async fn standing(population: Options, settings: Settings) -> (Mirror, StandingClock) {
+pub async fn standing(population: Options, settings: Settings) -> (Mirror, StandingClock) {
     let clock = StandingClock::new(end() + settings.afterwards);
     let shared: SharedClock = Arc::new(clock.clone());
     (Mirror::start_by(shared, population, settings).await, clock)
@@ -87,12 +87,15 @@ const DUE: &str = "select count(*) from koresync.windows w, koresync.streams s w
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_days_of_late_scored_changed_and_vanished_contacts_are_as_last_looked_at_and_equal_in_the_end() {
     let faults = [(Fault::Late, 0.1), (Fault::ScoredLater, 0.3), (Fault::Changed, 0.05), (Fault::Vanished, 0.02)];
-    let settings = Settings { afterwards: TimeDelta::days(-9), ..Settings::default() };
-    let (mirror, clock) = standing(faulty(&faults), settings).await;
+    // Contacts come for so long; then it takes forty days until every change is over and looked at.
+    let days: u32 = if contacts() < 5_000 { 10 } else { 40 };
+    let history = TimeDelta::days(days.into());
+    let settings = Settings { afterwards: TimeDelta::days(1) - history, history, ..Settings::default() };
+    let (mirror, clock) = standing(Options { days, ..faulty(&faults) }, settings).await;
     let mut watermark = DateTime::UNIX_EPOCH;
-    for day in 0..50 {
+    for day in 0..days + 40 {
         // Twice a day at first, so that each rung comes to its turn.
-        for hours in if day < 40 { [2, 22] } else { [0, 24] } {
+        for hours in if day < days + 30 { [2, 22] } else { [0, 24] } {
             clock.pass(TimeDelta::hours(hours));
             if hours > 0 {
                 assert_eq!(mirror.run_once().await, Outcome::Done);
@@ -118,7 +121,34 @@ async fn fifty_days_of_late_scored_changed_and_vanished_contacts_are_as_last_loo
     assert!(removed > 0, "nothing vanished for good");
     let windows = mirror.number("select count(*) from koresync.windows").await;
     let merged = mirror.number("select sum(merged)::bigint from koresync.windows").await;
-    assert!(windows < 80 && merged > 100, "{windows} windows in the place of {merged}");
+    // Each version of a contact begins where the one before ended, removal and return included.
+    let gaps = mirror
+        .number(
+            "select count(*) from (select h.valid_to, coalesce(lead(h.valid_from) over (partition by contact_key order by version), \
+               c.updated_at) as next from kore.contact_changes h join kore.contacts c using (contact_key)) v where next <> valid_to",
+        )
+        .await;
+    assert_eq!(gaps, 0, "versions of contacts that do not meet");
+    let returns =
+        mirror.number("select count(*) from kore.contact_changes where new_values @> '{\"removed_at\": null}'").await;
+    assert!(returns > 0, "nothing came back");
+    let most = 60 + days * 2;
+    assert!(windows < most.into() && merged > 100, "{windows} windows in the place of {merged}");
+    // A row of a contact was replaced or deleted for each row of history, and for nothing else: what was read again
+    // unchanged left no dead row. (The server counts with a delay.)
+    let began = std::time::Instant::now();
+    loop {
+        let dead = mirror.number(
+            "select (select n_tup_upd + n_tup_del from pg_stat_user_tables where schemaname = 'kore' and relname = 'contacts') \
+               - (select count(*) from kore.contact_changes)",
+        );
+        let dead = dead.await;
+        if dead == 0 {
+            break;
+        }
+        assert!(dead < 0 && began.elapsed() < Duration::from_secs(20), "{dead} rows of contacts died for no change");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,6 +277,7 @@ async fn a_contact_is_called_gone_only_on_evidence_and_comes_back() {
     let narrow = empty_read(&mirror, early, Some(Proof::Snapshot), &nothing).await;
     assert_eq!(narrow.removed, 0, "contacts were taken away by a read that does not cover what brought them");
     assert_eq!(mirror.number(GONE).await, 0);
+    clock.pass(TimeDelta::minutes(1));
     let whole = empty_read(&mirror, window, Some(Proof::Snapshot), &nothing).await;
     assert!(whole.removed.cast_signed() >= held, "{whole:?} of {held}");
     assert_eq!(mirror.number(GONE).await, whole.removed.cast_signed());
@@ -257,6 +288,28 @@ async fn a_contact_is_called_gone_only_on_evidence_and_comes_back() {
     let returned = mirror.number("select sum(returned)::bigint from koresync.windows").await;
     assert_eq!(returned.cast_unsigned(), whole.removed);
     mirror.assert_equal().await;
+
+    // Both are history, and a past moment tells who was gone then.
+    let moments: Vec<DateTime<Utc>> = sqlx::query_scalar(
+        "select distinct valid_to from kore.contact_changes where changed_columns = '{removed_at}' order by 1",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("moments");
+    let [went, came] = moments[..] else { panic!("not one removal and one return: {moments:?}") };
+    let rows = mirror.number("select count(*) from kore.contact_changes").await;
+    assert_eq!(rows.cast_unsigned(), 2 * whole.removed, "a row for each removal and each return");
+    let tick = TimeDelta::microseconds(1);
+    for (moment, gone) in [(went - tick, 0), (went, whole.removed), (came - tick, whole.removed), (came, 0)] {
+        let (known, removed, told): (i64, i64, Option<DateTime<Utc>>) =
+            sqlx::query_as("select count(*), count(removed_at), min(removed_at) from kore.contacts_as_of($1)")
+                .bind(moment)
+                .fetch_one(&pool)
+                .await
+                .expect("contacts of a moment");
+        assert_eq!(removed.cast_unsigned(), gone, "gone at {moment}");
+        assert!(known >= held && told.is_none_or(|told| told == went), "{known} contacts, gone at {told:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

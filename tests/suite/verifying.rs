@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use koresync::domain::SystemClock;
+use koresync::domain::clock::Clock as _;
 use koresync::simulate::{Fault, FaultRate, Filter, Options, TotalCounts};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -194,6 +197,34 @@ async fn a_repair_reads_little_more_than_what_differs() {
     );
     assert_eq!((seconds, requests), (1, 1));
     site.assert_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_reads_nothing_that_is_older_than_contacts_are_kept() {
+    let (_database, site, _) = mirrored(population()).await;
+    let mut streams = site.streams.clone();
+    streams.last_mut().expect("a stream").overrides = "[retention]\ncontacts = \"1d\"".into();
+    let program = Program::new(&Configuration { streams, ..site.configuration() });
+    execute(&site, &superfluous(&id_at(&site, "history", 250).await)).await;
+    // Delivered by a read that began before contacts are kept, as it is the next day.
+    execute(
+        &site,
+        "update koresync.raw_contacts set requested_from = requested_from - interval '1 day' \
+         where contact_key = 'ffffffff-ffff-8fff-bfff-ffffffffffff'",
+    )
+    .await;
+    let began = SystemClock.now();
+    let (_, lines, told) = verify(&program, &["--stream", "history", "--repair"]).await;
+    assert!(ids(&lines, "gone_there").contains(&"superfluous".to_owned()), "{told}");
+    let mut connection = site.connection().await;
+    let from: Vec<DateTime<Utc>> =
+        sqlx::query_scalar("select from_at from koresync.backfills where origin = 'operator' order by 1")
+            .fetch_all(&mut connection)
+            .await
+            .expect("the backfills of the repair");
+    connection.close().await.ok();
+    assert!(!from.is_empty(), "nothing was read again: {told}");
+    assert!(from.iter().all(|from| *from >= began - TimeDelta::hours(24) - TimeDelta::seconds(1)), "{from:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

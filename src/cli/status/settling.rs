@@ -109,8 +109,12 @@ mod tests {
 
     fn settling(late: u32) -> Settling {
         let mut delays = Delays::default();
-        (0..1000).for_each(|_| delays.note(None, 900.0));
-        (0..late).for_each(|_| delays.note(Some(1_200.0), 7_200.0));
+        for _ in 0..1000 {
+            delays.note(None, 900.0);
+        }
+        for _ in 0..late {
+            delays.note(Some(1_200.0), 7_200.0);
+        }
         Settling {
             stream: "support".into(),
             appeared: delays.clone(),

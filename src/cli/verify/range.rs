@@ -41,7 +41,7 @@ pub(super) struct Verification {
     args: VerifyArgs,
     pub(super) telling: Telling,
     pub(super) settings: Arc<Settings>,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     pub(super) stop: CancellationToken,
 }
 

@@ -6,6 +6,7 @@ use super::telling::Totals;
 use crate::cli::run::{attended, ended, exit_of};
 use crate::cli::{Exit, output, session};
 use crate::config::StreamSettings;
+use crate::domain::window::floor_to_second;
 use crate::sync::verify::{Order, Orders, Verifier};
 use crate::sync::{Engine, Mode, Outcome};
 use crate::warehouse::Warehouse;
@@ -19,7 +20,10 @@ pub(super) async fn repair(
     verifier: &mut Verifier,
     orders: &Orders,
 ) -> Result<bool, anyhow::Error> {
-    let ranges = orders.ranges();
+    // Like every backfill: what is older is let go.
+    let kept_from = session::retention(&verification.settings).cutoffs(verification.clock.now()).contacts;
+    let kept_from = kept_from.map(floor_to_second);
+    let ranges: Vec<Order> = orders.ranges().into_iter().filter_map(|order| order.kept_from(kept_from)).collect();
     output::say(&format!("{}: reading {} ranges again", stream.name, ranges.len()));
     let owner = session::owner();
     let run = warehouse.begin_run(&owner, "verify --repair").await?;

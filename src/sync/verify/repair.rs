@@ -23,6 +23,12 @@ impl Order {
     pub fn part(range: Window) -> Self {
         Self { range, is_whole: false }
     }
+
+    /// What is left of it when contacts are kept from this moment on; `None` when all of it is older.
+    pub fn kept_from(self, kept_from: Option<DateTime<Utc>>) -> Option<Self> {
+        let from = kept_from.map_or(self.range.from, |kept| kept.max(self.range.from));
+        Some(Self { range: Window::new(from, self.range.to)?, ..self })
+    }
 }
 
 /// Collects the ranges of differences; it grows with the ranges that differ, not with the contacts.
@@ -145,6 +151,16 @@ mod tests {
         unproved.proof = None;
         orders.note(&unproved, true, TimeDelta::seconds(1_000));
         assert_eq!(ranges(&orders).last(), Some(&(5_000, 6_000, false)));
+    }
+
+    #[test]
+    fn what_is_older_than_contacts_are_kept_is_not_read_again() {
+        let order = Order { range: window(100, 200), is_whole: true };
+        let kept = |from| order.kept_from(from).map(|order| (order.range, order.is_whole));
+        assert_eq!(kept(None), Some((window(100, 200), true)));
+        assert_eq!(kept(Some(at(100))), Some((window(100, 200), true)));
+        assert_eq!(kept(Some(at(101))), Some((window(101, 200), true)));
+        assert_eq!(kept(Some(at(200))), None);
     }
 
     #[test]

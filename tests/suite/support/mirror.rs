@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use koresync::api;
-use koresync::domain::SystemClock;
-use koresync::domain::Window;
 use koresync::domain::clock::{ScaledClock, SharedClock};
+use koresync::domain::{Settle, SystemClock, Window};
 use koresync::simulate::{self, Expectation, TableSum};
 use koresync::sync::{self, Engine, Mode, Outcome};
 use koresync::warehouse::budget::AccountBudget;
@@ -67,6 +66,7 @@ pub struct Settings {
     pub recheck: Vec<Duration>,
     pub poll_interval: Duration,
     pub privacy: Configured,
+    pub settle: Settle,
 }
 
 impl Default for Settings {
@@ -84,6 +84,7 @@ impl Default for Settings {
             recheck: [1, 24, 7 * 24, 30 * 24].map(Duration::from_hours).to_vec(),
             poll_interval: Duration::from_mins(1),
             privacy: Configured::default(),
+            settle: Settle::Fixed(Duration::from_mins(15)),
         }
     }
 }
@@ -147,7 +148,7 @@ impl Mirror {
             fetches: 6,
             max_window_bytes: self.settings.max_window_bytes,
             poll_interval: self.settings.poll_interval,
-            settle: Duration::from_mins(15),
+            settle: self.settings.settle,
             give_up: self.settings.give_up,
             lease: Duration::from_hours(1),
             retention: self.settings.retention,
