@@ -119,7 +119,7 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     reread(&mirror).await;
     mirror.assert_equal().await;
     let pool = mirror.database.pool().await;
-    let (values, joins) = (clear_values(&pool).await, joins(&pool).await);
+    let values = clear_values(&pool).await;
     let open: i64 = mirror.number("select count(*) from koresync.raw_contacts where privacy_id = 0").await;
     let changes = mirror.number("select count(*) from kore.contact_changes").await;
     assert!(open > 100 && changes > 20 && values.len() > 60);
@@ -127,11 +127,15 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     sqlx::raw_sql(
         "update koresync.raw_contacts set payload = '' where contact_key::text ~ '[0-3]$'; \
          insert into kore.agents (agent_name, agent_email, first_seen_at, last_seen_at, last_contact_key) \
-           select 'Nobody Elsewhere', 'nobody@example.com', now(), now(), contact_key from kore.contacts limit 1",
+           select 'Nobody Elsewhere', 'nobody@example.com', now(), now(), contact_key from kore.contacts limit 1; \
+         insert into kore.contact_agents (contact_key, ordinal, agent_key, is_primary) \
+           select r.contact_key, 99, a.agent_key, not exists (select from kore.contact_agents p where p.contact_key = r.contact_key) \
+           from koresync.raw_contacts r, kore.agents a where r.payload = '' and a.agent_name = 'Nobody Elsewhere' order by 1 limit 1",
     )
     .execute(&pool)
     .await
     .expect("a planted state");
+    let joins = joins(&pool).await;
 
     let hashing = program(&mirror, "hash", KEY);
     let (exit, told) = hashing.run(&["rebuild"], SOON).await;

@@ -2,9 +2,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use super::super::normalise;
 use super::*;
 use crate::domain::privacy::{HashKey, Treatments};
-use crate::normalise::normalise;
 
 fn key() -> HashKey {
     HashKey::new([7; 32])
