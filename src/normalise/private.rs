@@ -100,17 +100,18 @@ impl Filter {
         }
     }
 
-    /// A text that is no JSON object: every text in it is looked at.
+    /// A text that is no JSON object: every text in it is looked at, even one so short that it may be something else.
     fn keep_unread(&self, raw: &[u8]) -> Kept {
-        let mut names_agent = false;
+        let mut names_somebody = false;
         for text in mentions::quoted(raw) {
-            if is_telling(&text) && self.guard.is_erased(Subject::Conversation(&text)) {
+            let is_conversation = self.guard.is_erased(Subject::Conversation(&text));
+            if is_conversation && is_telling(&text) {
                 return Kept::Erased;
             }
-            names_agent |= self.names_erased_agent(&text) || self.mentions.replace(&text).is_some();
+            names_somebody |= is_conversation || self.is_erased_agents(&text) || self.mentions.replace(&text).is_some();
         }
         let is_hiding = !self.guard.treatments.keep_all();
-        if is_hiding || names_agent { Kept::Nothing } else { Kept::AsReceived }
+        if is_hiding || names_somebody { Kept::Nothing } else { Kept::AsReceived }
     }
 
     /// The columns of a row, a JSON object by column name; `None` where nothing is to be taken out.
@@ -138,9 +139,13 @@ impl Filter {
             })
     }
 
-    /// Whether a text is an erased agent's id, e-mail or name.
+    /// Whether a text anywhere is an erased agent's id, e-mail or name.
     fn names_erased_agent(&self, text: &str) -> bool {
-        if self.guard.erased.is_empty() || !is_telling(text) || text.len() > LONGEST_NAME_BYTES {
+        is_telling(text) && self.is_erased_agents(text)
+    }
+
+    fn is_erased_agents(&self, text: &str) -> bool {
+        if self.guard.erased.is_empty() || text.len() > LONGEST_NAME_BYTES {
             return false;
         }
         // An id has no spaces, an address has its sign and a name has none: half of the hashes are saved.
