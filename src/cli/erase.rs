@@ -6,7 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::lifecycle::Lifecycle;
-use super::{Context, Ended, Exit, output, session};
+use super::session::{self, Patience};
+use super::{Context, Ended, Exit, output};
 use crate::domain::privacy::SHORTEST_KEY;
 use crate::sync::erasing::{self, Erased, People};
 use crate::telemetry::logs;
@@ -54,13 +55,23 @@ pub async fn execute(args: EraseArgs, context: &Context) -> Result<Exit, anyhow:
         let warehouse = session::open(&settings, &clock).await?;
         session::settle(&warehouse).await?;
         let people = People { conversations: args.conversation, agents: args.agent };
-        let erased = Box::pin(erasing::erase(&warehouse, &people, |looked| {
-            tracing::debug!(payloads = looked, "Looking for who is erased.");
-            !stop.is_cancelled()
-        }))
+        let patience = Patience::Until(settings.sync.give_up);
+        // What was done is found done where it is tried again.
+        let erased = session::patiently(patience, &stop, || {
+            Box::pin(erasing::erase(&warehouse, &people, |looked| {
+                tracing::debug!(payloads = looked, "Looking for who is erased.");
+                !stop.is_cancelled()
+            }))
+        })
         .await;
         warehouse.close().await;
-        let erased = erased?;
+        let Some(erased) = erased? else {
+            return Err(Ended::new(
+                Exit::Partly,
+                "stopped before all was looked through; the same command does the rest",
+            )
+            .into());
+        };
         if is_json {
             output::json(&erased)?;
         }

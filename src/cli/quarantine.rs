@@ -103,9 +103,12 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
                 let Quarantined { id, stream, reason, fault_path, attempts, first_seen_at, .. } = &shown.record;
                 output::say(&format!(
                     "record {id} of {stream}: {reason} at {fault_path}; {attempts} attempts since {}\n\
-                     what follows is the record as received, personal data and all:",
+                     what follows is the record as it is kept, personal data and all:",
                     time(*first_seen_at)
                 ));
+                if shown.payload.is_empty() {
+                    output::say("nothing of its text is kept: nobody can tell what is personal in it");
+                }
                 output::data(&shown.payload)?;
             }
             warehouse.close().await;

@@ -8,18 +8,17 @@ use std::sync::Arc;
 
 use super::canonical;
 use super::contact::conversation_id;
-use super::fields::{
-    AgentField, ConfiguredField, ContactField, EmotionField, Fields as _, IntentField, JustificationField, MetricField,
-    PatternField, QueueField, RateField, RatioField, TopicField,
-};
+use super::fields::{AgentField, ContactField, Fields as _};
 use super::reading::says_nothing;
 use crate::domain::ContentHash;
 use crate::domain::privacy::{Guard, Kind, Subject, Treatment, is_hashed};
 use crate::json::{self, Value};
 
 mod mentions;
+mod places;
 
 use mentions::{Mentions, is_telling};
+use places::{Member, Place, agents, at_path, field, is_known, member, members, scalar};
 
 /// What stands in place of an erased person.
 const ERASED: &str = "[erased]";
@@ -49,23 +48,6 @@ pub struct Filter {
     mentions: Mentions,
     /// Agents of the tables whose parts are taken out of the history.
     agent_keys: Vec<i32>,
-}
-
-/// An object that is known, or a list of such objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Record,
-    Agent,
-    Metric,
-    Justification,
-    Elsewhere,
-}
-
-/// What a member of an object is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Member {
-    Personal(Kind),
-    Within(Place),
 }
 
 impl Filter {
@@ -118,17 +100,18 @@ impl Filter {
         }
     }
 
-    /// A text that is no JSON object: every text in it is looked at.
+    /// A text that is no JSON object: every text in it is looked at, even one so short that it may be something else.
     fn keep_unread(&self, raw: &[u8]) -> Kept {
-        let mut names_agent = false;
+        let mut names_somebody = false;
         for text in mentions::quoted(raw) {
-            if is_telling(&text) && self.guard.is_erased(Subject::Conversation(&text)) {
+            let is_conversation = self.guard.is_erased(Subject::Conversation(&text));
+            if is_conversation && is_telling(&text) {
                 return Kept::Erased;
             }
-            names_agent |= self.names_erased_agent(&text) || self.mentions.replace(&text).is_some();
+            names_somebody |= is_conversation || self.is_erased_agents(&text) || self.mentions.replace(&text).is_some();
         }
         let is_hiding = !self.guard.treatments.keep_all();
-        if is_hiding || names_agent { Kept::Nothing } else { Kept::AsReceived }
+        if is_hiding || names_somebody { Kept::Nothing } else { Kept::AsReceived }
     }
 
     /// The columns of a row, a JSON object by column name; `None` where nothing is to be taken out.
@@ -156,9 +139,13 @@ impl Filter {
             })
     }
 
-    /// Whether a text is an erased agent's id, e-mail or name.
+    /// Whether a text anywhere is an erased agent's id, e-mail or name.
     fn names_erased_agent(&self, text: &str) -> bool {
-        if self.guard.erased.is_empty() || !is_telling(text) || text.len() > LONGEST_NAME_BYTES {
+        is_telling(text) && self.is_erased_agents(text)
+    }
+
+    fn is_erased_agents(&self, text: &str) -> bool {
+        if self.guard.erased.is_empty() || text.len() > LONGEST_NAME_BYTES {
             return false;
         }
         // An id has no spaces, an address has its sign and a name has none: half of the hashes are saved.
@@ -419,119 +406,6 @@ impl Pass<'_> {
             (_, value) => self.value(value, Place::Elsewhere),
         }
     }
-}
-
-fn members<'v, 'a>(value: &'v Value<'a>) -> impl Iterator<Item = (&'v str, &'v Value<'a>)> {
-    let members = if let Value::Object(members) = value { members.as_slice() } else { &[] };
-    members.iter().map(|(key, value)| (&**key, value))
-}
-
-fn field(key: &str) -> Option<ContactField> {
-    ContactField::of(key).map(|(field, _)| field)
-}
-
-/// The objects in any spelling of `Agents`.
-fn agents<'v, 'a>(record: &'v Value<'a>) -> impl Iterator<Item = &'v Value<'a>> {
-    members(record).filter(|(key, _)| member(Place::Record, key) == Member::Within(Place::Agent)).flat_map(
-        |(_, value)| match value {
-            Value::Array(elements) => elements.as_slice(),
-            single => std::slice::from_ref(single),
-        },
-    )
-}
-
-/// A text or number that says something.
-fn scalar<'v>(value: &'v Value<'_>) -> Option<&'v str> {
-    match value {
-        value if says_nothing(value) => None,
-        Value::String(text) => Some(text),
-        Value::Number(number) => Some(number),
-        _ => None,
-    }
-}
-
-/// Letters and digits alone: however a key is spelt.
-fn folded(key: &str) -> String {
-    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// What a member of an object is, by its key. Of keys that nobody documented, those are taken for personal
-/// that look like it.
-fn member(place: Place, key: &str) -> Member {
-    let known = match place {
-        Place::Record => match field(key) {
-            Some(ContactField::AuditorName) => Some(Member::Personal(Kind::AuditorName)),
-            Some(ContactField::CustomFields) => Some(Member::Personal(Kind::CustomFields)),
-            Some(ContactField::Agents) => Some(Member::Within(Place::Agent)),
-            Some(ContactField::Metrics) => Some(Member::Within(Place::Metric)),
-            Some(_) => Some(Member::Within(Place::Elsewhere)),
-            None => None,
-        },
-        Place::Agent => match AgentField::of(key).map(|(field, _)| field) {
-            Some(AgentField::Name) => Some(Member::Personal(Kind::AgentName)),
-            Some(AgentField::Email) => Some(Member::Personal(Kind::AgentEmail)),
-            Some(_) => Some(Member::Within(Place::Elsewhere)),
-            None => None,
-        },
-        Place::Metric => match MetricField::of(key).map(|(field, _)| field) {
-            Some(MetricField::Justification | MetricField::TriggerJustification) => {
-                Some(Member::Within(Place::Justification))
-            }
-            Some(_) => Some(Member::Within(Place::Elsewhere)),
-            None => None,
-        },
-        // An entry is text about the contact, but for the messages that it cites.
-        Place::Justification => Some(match JustificationField::of(key).map(|(field, _)| field) {
-            Some(JustificationField::MessageId | JustificationField::Timestamp) => Member::Within(Place::Elsewhere),
-            _ => Member::Personal(Kind::JustificationText),
-        }),
-        Place::Elsewhere => None,
-    };
-    known.unwrap_or_else(|| unknown_member(place, &folded(key)))
-}
-
-fn unknown_member(place: Place, folded: &str) -> Member {
-    let has = |part: &str| folded.contains(part);
-    match folded {
-        "agents" if place == Place::Record => Member::Within(Place::Agent),
-        "metrics" if place == Place::Record => Member::Within(Place::Metric),
-        "customfields" => Member::Personal(Kind::CustomFields),
-        "auditorname" => Member::Personal(Kind::AuditorName),
-        _ if has("justification") => Member::Within(Place::Justification),
-        _ if has("recording") => Member::Personal(Kind::RecordingUrls),
-        _ if has("mail") && (place == Place::Agent || has("agent")) => Member::Personal(Kind::AgentEmail),
-        _ if has("name") && (place == Place::Agent || has("agent")) => Member::Personal(Kind::AgentName),
-        _ => Member::Within(Place::Elsewhere),
-    }
-}
-
-/// What stands at a path of `extra`, as `Agents[0].Nickname`.
-fn at_path(path: &str) -> Member {
-    let mut place = Place::Record;
-    for step in path.split('.') {
-        let key = step.split('[').next().unwrap_or_default();
-        match member(place, key) {
-            Member::Within(within) => place = within,
-            personal @ Member::Personal(_) => return personal,
-        }
-    }
-    Member::Within(place)
-}
-
-/// Whether a key is documented somewhere: it is nobody's name.
-fn is_known(key: &str) -> bool {
-    field(key).is_some()
-        || AgentField::of(key).is_some()
-        || QueueField::of(key).is_some()
-        || MetricField::of(key).is_some()
-        || JustificationField::of(key).is_some()
-        || EmotionField::of(key).is_some()
-        || RateField::of(key).is_some()
-        || IntentField::of(key).is_some()
-        || TopicField::of(key).is_some()
-        || ConfiguredField::of(key).is_some()
-        || PatternField::of(key).is_some()
-        || RatioField::of(key).is_some()
 }
 
 #[cfg(test)]

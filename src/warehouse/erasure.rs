@@ -347,14 +347,7 @@ impl Warehouse {
             .bind(agent_keys)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(
-            "update kore.contact_agents a set is_primary = true \
-             from (select contact_key, min(ordinal) as ordinal from kore.contact_agents where contact_key = any($1) group by 1) f \
-             where a.contact_key = f.contact_key and a.ordinal = f.ordinal and not a.is_primary",
-        )
-        .bind(&contacts)
-        .execute(&mut *transaction)
-        .await?;
+        lead_anew(&mut transaction, &contacts).await?;
         sqlx::query(
             "update kore.contacts set updated_at = coalesce($2, clock_timestamp()) where contact_key = any($1)",
         )
@@ -430,6 +423,19 @@ fn names(agent: &HeldAgent) -> impl Iterator<Item = Subject<'_>> {
     let email = agent.agent_email.as_deref().filter(|_| telling(&agent.agent_email)).map(Subject::AgentEmail);
     let name = agent.agent_name.as_deref().filter(|_| telling(&agent.agent_name)).map(Subject::AgentName);
     email.into_iter().chain(name)
+}
+
+/// What is the first part of these contacts now leads them, as where rows are made.
+pub(super) async fn lead_anew(connection: &mut PgConnection, contacts: &[Uuid]) -> Result<(), WarehouseError> {
+    sqlx::query(
+        "update kore.contact_agents a set is_primary = true \
+         from (select contact_key, min(ordinal) as ordinal from kore.contact_agents where contact_key = any($1) group by 1) f \
+         where a.contact_key = f.contact_key and a.ordinal = f.ordinal and not a.is_primary",
+    )
+    .bind(contacts)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// A contact's key is made from its conversation's id: what remembers one forgets it.

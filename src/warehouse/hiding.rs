@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::erasure::HeldAgent;
+use super::erasure::{HeldAgent, lead_anew};
 use super::{Warehouse, WarehouseError};
 use crate::domain::ContentHash;
 use crate::domain::privacy::Kind;
@@ -45,10 +45,12 @@ impl Warehouse {
                     .bind(other.filter(|_| !is_nobody))
                     .execute(&mut *transaction)
                     .await?;
-                sqlx::query("delete from kore.contact_agents where agent_key = $1")
-                    .bind(agent.agent_key)
-                    .execute(&mut *transaction)
-                    .await?;
+                let left: Vec<Uuid> =
+                    sqlx::query_scalar("delete from kore.contact_agents where agent_key = $1 returning contact_key")
+                        .bind(agent.agent_key)
+                        .fetch_all(&mut *transaction)
+                        .await?;
+                lead_anew(&mut transaction, &left).await?;
                 sqlx::query("delete from kore.agents where agent_key = $1")
                     .bind(agent.agent_key)
                     .execute(&mut *transaction)

@@ -326,6 +326,33 @@ async fn nobody_is_erased_without_a_key_or_a_yes_and_verify_does_not_miss_them()
     assert!(told.contains("set privacy.key_file"), "{told}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemons_login_may_erase_and_hide() {
+    let mirror = Mirror::start(Options { contacts: 60, ..population() }, settings()).await;
+    let pool = mirror.database.pool().await;
+    let stream = Stream::new("support", STREAM_ID, end() - TimeDelta::days(10));
+    // As who migrated, but with the rights of the daemon alone.
+    let url = format!("{}?options=-c%20role%3Dkore_writer", mirror.database.url());
+    let configuration = Configuration::new(&url, &mirror.vendor.url(), vec![stream]);
+    let program = |words: &str| {
+        let privacy = format!("key = \"{KEY}\"\n{words}");
+        Program::new(&Configuration { privacy, ..configuration.clone() })
+    };
+    let open = program("");
+    let (exit, told) = open.run(&["run", "--once"], SOON).await;
+    assert_eq!(exit, Some(0), "{told}");
+    let conversation = texts(&pool, "select conversation_id from kore.contacts limit 1").await.remove(0);
+    let agent = texts(&pool, "select agent_id from kore.agents where agent_id is not null limit 1").await.remove(0);
+    for arguments in [&["erase", "--yes", "--conversation", &conversation, "--agent", &agent][..], &["rebuild"]] {
+        let (exit, told) = open.run(arguments, SOON).await;
+        assert_eq!(exit, Some(0), "{told}");
+    }
+    let (exit, told) = program("agent_name = \"drop\"\nagent_email = \"hash\"").run(&["rebuild"], SOON).await;
+    assert_eq!(exit, Some(0), "{told}");
+    assert_eq!(mirror.number("select count(*) from kore.agents where agent_name is not null").await, 0);
+    mirror.assert_keys_hold().await;
+}
+
 #[tokio::test]
 async fn every_text_of_a_contact_is_looked_through() {
     let mirror = Mirror::start(population(), settings()).await;

@@ -2,9 +2,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
+use super::super::normalise;
 use super::*;
 use crate::domain::privacy::{HashKey, Treatments};
-use crate::normalise::normalise;
 
 fn key() -> HashKey {
     HashKey::new([7; 32])
@@ -160,6 +160,10 @@ fn what_cannot_be_read_is_kept_only_where_it_can_hide_nobody() {
     assert_eq!(all(Treatment::Drop).keep(b"[1, 2]"), Kept::Nothing);
     assert_eq!(erasing(&[Subject::AgentId("agent-1")]).keep(broken), Kept::Nothing);
     assert_eq!(erasing(&[Subject::AgentId("agent-2")]).keep(broken), Kept::AsReceived);
+    // However short: it may well be who was erased.
+    let short = br#"{"conversationId": "42", "agentId": "7", oops"#;
+    assert_eq!(erasing(&[Subject::AgentId("7")]).keep(short), Kept::Nothing);
+    assert_eq!(erasing(&[Subject::Conversation("42")]).keep(short), Kept::Nothing);
 }
 
 #[test]

@@ -33,13 +33,14 @@ impl Dump {
         Self(texts)
     }
 
-    /// Where a value is found, whatever its letter case; in the bytes of the dump too.
+    /// Where a value is found, whatever its letter case; in the bytes that the dump tells too.
     pub fn places(&self, value: &str) -> Vec<String> {
         let value = value.to_lowercase();
         let bytes = value.bytes().fold(String::new(), |bytes, byte| bytes + &format!("{byte:02x}"));
         let mut places = Vec::new();
         for (place, text) in &self.0 {
-            if let Some(at) = text.find(&value).or_else(|| text.find(&bytes)) {
+            let find = |sought: &str| memchr::memmem::find(text.as_bytes(), sought.as_bytes());
+            if let Some(at) = find(&value).or_else(|| if place == "pg_dump" { find(&bytes) } else { None }) {
                 let from = text[..at].char_indices().rev().nth(60).map_or(0, |(at, _)| at);
                 let to = text[at..].char_indices().nth(80).map_or(text.len(), |(more, _)| at + more);
                 places.push(format!("{place}: {}", &text[from..to]));
