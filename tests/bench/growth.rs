@@ -98,6 +98,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         let loaded = history.load(database, 0, backlog).await?;
         loads.add(&loaded.run);
         peaks.push((backlog, loaded));
+        cluster.vacuum(database).await?;
     }
     cluster.remove(MIDDLE).await?;
 

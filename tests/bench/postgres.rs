@@ -91,6 +91,13 @@ impl Cluster {
         Ok(connection.close().await?)
     }
 
+    /// Does at once what autovacuum would do about a load in the midst of what is measured next.
+    pub async fn vacuum(&self, database: &str) -> anyhow::Result<()> {
+        let mut connection = self.connect(database).await?;
+        statement(&mut connection, "vacuum (analyze)").await?;
+        Ok(connection.close().await?)
+    }
+
     pub async fn remove(&self, name: &str) -> anyhow::Result<()> {
         let mut connection = self.connect("postgres").await?;
         statement(&mut connection, &format!("drop database if exists {name} with (force)")).await?;
