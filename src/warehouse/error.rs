@@ -33,8 +33,8 @@ pub enum WarehouseError {
     )]
     PrivacyKeyMissing { held: String },
     #[error(
-        "a program that started later put other settings of [privacy] in force ({held}; here {configured}): start this one anew \
-         with one configuration for all"
+        "other settings of [privacy] are in force in the warehouse ({held}; here {configured}): those of the run that started last \
+         count; start all with one configuration"
     )]
     Privacy { held: String, configured: String },
     #[error("{0}")]

@@ -261,7 +261,8 @@ async fn another_key_is_refused_and_a_rotation_keeps_every_hash() {
     assert_eq!(exit, Some(0), "{told}");
     let (exit, told) = old.run(&["check"], SOON).await;
     assert!(told.contains(&format!("✓ privacy: key {}", key().fingerprint())), "{exit:?} {told}");
-    for arguments in [&["run", "--once"][..], &["run"], &["rebuild"], &["erase", "--yes", "--agent", "x"]] {
+    for arguments in [&["run", "--once"][..], &["run"], &["rebuild"], &["verify"], &["erase", "--yes", "--agent", "x"]]
+    {
         let (exit, told) = new.run(arguments, SOON).await;
         assert_eq!(exit, Some(2), "{arguments:?}: {told}");
         assert!(told.contains("rotate-key") && told.contains(&key().fingerprint()), "{told}");

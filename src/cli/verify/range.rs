@@ -86,7 +86,10 @@ impl Verification {
             let patience = Patience::Until(self.settings.sync.give_up);
             return session::prepare(&self.settings, &self.clock, patience, &self.stop).await;
         }
-        Ok(Some(session::open(&self.settings, &self.clock).await?))
+        let warehouse = session::open(&self.settings, &self.clock).await?;
+        // Texts are known by hashes that need the key.
+        warehouse.guard().await?;
+        Ok(Some(warehouse))
     }
 
     /// With both ends given, that range; else the verified history between those that are.
