@@ -107,8 +107,9 @@ fn of_warehouse(error: &WarehouseError) -> Exit {
         | WarehouseError::TimeZone { .. }
         | WarehouseError::TimeZoneMoving { .. }
         | WarehouseError::Privacy { .. }
+        | WarehouseError::PrivacyKey { .. }
+        | WarehouseError::PrivacyKeyMissing { .. }
         | WarehouseError::Schema(SchemaError::Pooler) => Exit::Configuration,
-        WarehouseError::PrivacyKey { .. } | WarehouseError::PrivacyKeyMissing { .. } => Exit::Usage,
         WarehouseError::Schema(SchemaError::Busy) | WarehouseError::Held(_) => Exit::Held,
         WarehouseError::Stopped => Exit::Partly,
         error if error.is_refusal() => Exit::Refused,
