@@ -18,7 +18,7 @@ use crate::support::site::Site;
 const SOON: Duration = Duration::from_mins(1);
 
 /// The tables whose rows belong to a contact.
-const CONTACT_TABLES: [&str; 12] = [
+const CONTACT_TABLES: [&str; 13] = [
     "kore.justification_messages",
     "kore.metric_justifications",
     "kore.contact_metrics",
@@ -30,6 +30,7 @@ const CONTACT_TABLES: [&str; 12] = [
     "kore.speaking_rates",
     "kore.contact_topics",
     "koresync.raw_contacts",
+    "kore.contact_changes",
     "kore.contacts",
 ];
 
