@@ -16,7 +16,7 @@ use crate::warehouse::rebuilds::{KeptPayload, RebuildScope, RebuildStep, Remappe
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Payloads that are read, normalised and written in one transaction: few, since what it locks others wait for.
-const PAYLOADS: usize = 200;
+const PAYLOADS: usize = 500;
 /// Contacts whose day is moved in one transaction.
 const DAYS: usize = 1_000;
 

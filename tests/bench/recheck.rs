@@ -39,6 +39,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         cluster.fresh(HELD, Keys::Declared).await?;
         let daemon = Daemon::new(&bench.settings.folder, &vendor, cluster, HELD, extent.start())?;
         fresh.add(&traced(cluster, || daemon.run_once(cluster, &vendor)).await?);
+        cluster.vacuum(HELD).await?;
         let mut connection = cluster.connect(HELD).await?;
         statement(&mut connection, A_MONTH_LATER).await?;
         sqlx::Connection::close(connection).await?;

@@ -87,6 +87,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         cluster.fresh(HELD, Keys::Declared).await?;
         let daemon = Daemon::new(folder, &vendor, cluster, HELD, extent.start())?;
         fresh.add(&traced(cluster, || daemon.run_once(cluster, &vendor)).await?);
+        cluster.vacuum(HELD).await?;
         let again = || daemon.backfill(extent.start(), extent.end, cluster, &vendor);
         unchanged.add(&traced(cluster, again).await?);
         cluster.check(HELD, contacts).await?;

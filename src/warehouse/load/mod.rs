@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
 pub use held::Held;
@@ -115,6 +115,7 @@ impl Warehouse {
     /// claimed it meanwhile; from here on its row is locked, so nobody can.
     pub async fn open_commit(&self, claim: &Claim, entry: ReadEntry) -> Result<WindowCommit, WarehouseError> {
         let (mut transaction, guard) = self.begin_load().await?;
+        go_by_key(&mut transaction).await?;
         let held: Option<(i64, DateTime<Utc>)> = sqlx::query_as(
             "select fence, coalesce($2, clock_timestamp()) from koresync.windows \
              where id = $1 and owner is not null and state in ('planned', 'unverified') for update",
@@ -182,6 +183,13 @@ impl Warehouse {
         }
         outcome
     }
+}
+
+/// Lets no statement of the transaction read a table from end to end. All of them go by key, but a plan that was made
+/// while a table was empty would do so each time, for as long as the connection lives.
+pub(super) async fn go_by_key(connection: &mut PgConnection) -> Result<(), WarehouseError> {
+    sqlx::query("set local enable_seqscan = off").execute(connection).await?;
+    Ok(())
 }
 
 impl WindowCommit {

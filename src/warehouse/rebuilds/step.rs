@@ -13,7 +13,7 @@ use crate::domain::{ContentHash, Payload};
 use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
-use crate::warehouse::load::{Loading, SetAside, compare};
+use crate::warehouse::load::{Loading, SetAside, compare, go_by_key};
 use crate::warehouse::retention::remove;
 use crate::warehouse::{Warehouse, WarehouseError, quarantine};
 
@@ -45,6 +45,7 @@ impl Warehouse {
     ) -> Result<Option<RebuildStep>, WarehouseError> {
         let (mut transaction, guard) = self.begin_load().await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
+        go_by_key(&mut transaction).await?;
         self.step((transaction, guard), Some(id), &place, most).await.map(Some)
     }
 
@@ -298,7 +299,7 @@ impl RebuildStep {
             "update koresync.raw_contacts r set mapper_version = $3 from ( \
                select o.contact_key from koresync.raw_contacts o \
                join unnest($1::uuid[], $2::bytea[]) as n (key, raw_hash) on o.contact_key = n.key and o.raw_hash = n.raw_hash \
-               where o.mapper_version <> $3 order by o.contact_key for update of o) due \
+               where o.contact_key = any($1::uuid[]) and o.mapper_version <> $3 order by o.contact_key for update of o) due \
              where r.contact_key = due.contact_key",
         )
         .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
