@@ -7,6 +7,7 @@ mod api;
 mod error;
 mod layers;
 mod loader;
+mod privacy;
 mod reader;
 mod sample;
 mod secret;
@@ -18,11 +19,12 @@ pub use api::{ApiSettings, Credentials, Paging, ThresholdPlace};
 pub use error::{ConfigError, Problem};
 pub use layers::Override;
 pub use loader::{Loader, SEARCHED};
+pub use privacy::PrivacySettings;
 pub use sample::{SAMPLE, Starter};
 pub use secret::{Secret, SecretError};
 pub use settings::{
-    LogFormat, LogSettings, PrivacySettings, ServerSettings, Settings, StreamSettings, SyncSettings,
-    WarehouseConnection, WarehouseSettings,
+    LogFormat, LogSettings, ServerSettings, Settings, StreamSettings, SyncSettings, WarehouseConnection,
+    WarehouseSettings,
 };
 pub use show::Entry;
 

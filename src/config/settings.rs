@@ -11,16 +11,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::api::{self, ApiKeys, ApiSettings};
 use super::error::{ConfigError, Problem};
+use super::privacy::{PrivacySettings, read_privacy};
 use super::reader::{Findings, Section, nearest, origin_of};
 use super::secret::Secret;
 use super::show::{self, Entry, Shown as _};
 use super::url::DatabaseUrl;
 use crate::domain::Settle;
-use crate::domain::privacy::{PrivacyKey, Treatment, Treatments};
 
 const SECTIONS: [&str; 8] = ["warehouse", "api", "streams", "sync", "server", "privacy", "retention", "log"];
 /// Keys that tend to be written into the wrong section.
-const PLACES: &[&str] = &[
+pub(super) const PLACES: &[&str] = &[
     "warehouse.url",
     "warehouse.url_file",
     "warehouse.time_zone",
@@ -144,14 +144,6 @@ pub struct ServerSettings {
     pub token: Option<Secret>,
 }
 
-/// What is kept of personal data, and the key that keeps its hashes.
-#[derive(Debug, Clone, Default)]
-pub struct PrivacySettings {
-    pub treatments: Treatments,
-    /// There wherever something is hashed or dropped.
-    pub key: Option<Secret>,
-}
-
 /// For how long after its start a contact, and its payload, is kept; `None` for ever.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionSettings {
@@ -248,16 +240,6 @@ impl Settings {
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
-    }
-
-    /// The privacy key, when one is given. Errors when its file cannot be read, or it is so short that it could
-    /// be guessed.
-    pub fn privacy_key(&self) -> Result<Option<PrivacyKey>, ConfigError> {
-        let Some(secret) = &self.privacy.key else { return Ok(None) };
-        let key = if secret.file().is_some() { "privacy.key_file" } else { "privacy.key" };
-        let text = secret.read().map_err(|error| ConfigError::missing(key, &error.to_string()))?;
-        let made = PrivacyKey::new(text.expose_secret());
-        made.map(Some).ok_or_else(|| ConfigError::missing(key, KEY_TOO_SHORT))
     }
 
     /// The warehouse's address and the TLS rule for it: certificate and name are verified unless the
@@ -404,39 +386,6 @@ fn read_server(mut section: Section<'_>) -> ServerSettings {
     let token = section.secret("token");
     section.finish(PLACES);
     ServerSettings { listen, token }
-}
-
-/// Told of a key that could be guessed.
-const KEY_TOO_SHORT: &str =
-    "too short: write a random text of 16 characters or more, as `openssl rand -hex 32` makes one";
-
-fn read_privacy(mut section: Section<'_>) -> PrivacySettings {
-    let words = [Treatment::Keep, Treatment::Hash, Treatment::Drop].map(|treatment| (treatment.as_str(), treatment));
-    let mut hiding = None;
-    let treatments = Treatments::of(|kind| {
-        let given = section.choice(kind.as_str(), &words);
-        if given.is_none() {
-            section.note_default(kind.as_str(), show::Shown::shown(&Treatment::Keep.as_str()));
-        }
-        hiding = hiding.or(given.filter(|treatment| *treatment != Treatment::Keep).map(|_| kind));
-        given.unwrap_or_default()
-    });
-    let is_key_given = section.is_given("key") || section.is_given("key_file");
-    let key = section.secret("key");
-    if let (Some(kind), false) = (hiding, is_key_given) {
-        let message = format!(
-            "{} is not \"keep\", so a key is needed: write one to a file, as with `openssl rand -hex 32`, and set key_file to its path",
-            kind.as_str()
-        );
-        section.missing("key", &message);
-    }
-    if let Some(Secret::Given(given)) = &key
-        && PrivacyKey::new(given.expose_secret()).is_none()
-    {
-        section.refuse("key", KEY_TOO_SHORT);
-    }
-    section.finish(PLACES);
-    PrivacySettings { treatments, key }
 }
 
 fn read_retention(mut section: Section<'_>) -> RetentionSettings {

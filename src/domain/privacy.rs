@@ -6,9 +6,10 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 
 use super::ContentHash;
 
@@ -104,28 +105,15 @@ impl fmt::Display for Treatments {
 }
 
 const BLOCK: usize = 32;
-const SHA256_BLOCK: usize = 64;
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
-    // As HMAC takes a key of any length: a long one by its hash, filled up to a block.
-    let mut block = [0; SHA256_BLOCK];
-    if key.len() > SHA256_BLOCK {
-        block[..BLOCK].copy_from_slice(&Sha256::digest(key));
-    } else {
-        block[..key.len()].copy_from_slice(key);
-    }
-    Hmac::new(&block.into())
-}
-
-fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; BLOCK] {
+fn hash_of(key: &hmac::Key, parts: &[&[u8]]) -> [u8; BLOCK] {
+    let mut mac = hmac::Context::with_key(key);
     for part in parts {
         mac.update(part);
     }
-    mac.finalize().into_bytes().into()
-}
-
-fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; BLOCK] {
-    finish(keyed(key), parts)
+    let mut hash = [0; BLOCK];
+    hash.copy_from_slice(mac.sign().as_ref());
+    hash
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -139,53 +127,47 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The operator's key: opens the [`HashKey`], and is stored nowhere.
 #[derive(Clone)]
-pub struct PrivacyKey(Vec<u8>);
+pub struct PrivacyKey(hmac::Key);
 
 /// Characters of a key; fewer can be guessed.
 pub const SHORTEST_KEY: usize = 16;
-const NONCE: usize = 16;
-const SEALED: usize = NONCE + BLOCK + BLOCK;
 
 impl PrivacyKey {
     /// `None` when it is shorter than [`SHORTEST_KEY`].
     pub fn new(text: &str) -> Option<Self> {
-        (text.chars().count() >= SHORTEST_KEY).then(|| Self(text.as_bytes().to_vec()))
+        (text.chars().count() >= SHORTEST_KEY).then(|| Self(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes())))
     }
 
     /// Tells keys apart; says nothing of the key.
     pub fn fingerprint(&self) -> String {
-        hex(&hmac(&self.0, &[b"koresync fingerprint"])[..8])
+        hex(&hash_of(&self.0, &[b"koresync fingerprint"])[..8])
     }
 
-    /// Encrypts, then authenticates: `nonce`, fresh for each call, then the key, then its proof.
-    pub fn seal(&self, key: &HashKey, nonce: [u8; NONCE]) -> Vec<u8> {
-        let mut sealed = nonce.to_vec();
-        sealed.extend(self.pad(&nonce).iter().zip(key.bytes).map(|(pad, byte)| pad ^ byte));
-        let proof = hmac(&self.0, &[b"koresync seal proof", &sealed]);
-        sealed.extend(proof);
-        sealed
+    /// Encrypts a key by AES-256-GCM: `nonce`, which must be another one each time, then what is sealed.
+    pub fn seal(&self, key: &HashKey, nonce: [u8; NONCE_LEN]) -> io::Result<Vec<u8>> {
+        let mut sealed = key.bytes.to_vec();
+        self.sealing_key()
+            .and_then(|sealing| {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                sealing.seal_in_place_append_tag(nonce, Aad::empty(), &mut sealed).ok()
+            })
+            .ok_or_else(|| io::Error::other("the key of the hashes could not be sealed"))?;
+        Ok([&nonce[..], &sealed].concat())
     }
 
     /// `None` when it was sealed with another key, or altered.
     pub fn open(&self, sealed: &[u8]) -> Option<HashKey> {
-        if sealed.len() != SEALED {
-            return None;
-        }
-        let (body, proof) = sealed.split_at(NONCE + BLOCK);
-        let mut mac = keyed(&self.0);
-        mac.update(b"koresync seal proof");
-        mac.update(body);
-        mac.verify_slice(proof).ok()?;
-        let (nonce, hidden) = body.split_at(NONCE);
-        let mut key = [0; BLOCK];
-        for ((byte, pad), hidden) in key.iter_mut().zip(self.pad(nonce)).zip(hidden) {
-            *byte = pad ^ hidden;
-        }
-        Some(HashKey::new(key))
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let mut sealed = sealed.to_vec();
+        let opened = self.sealing_key()?.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
+        Some(HashKey::new((&*opened).try_into().ok()?))
     }
 
-    fn pad(&self, nonce: &[u8]) -> [u8; BLOCK] {
-        hmac(&self.0, &[b"koresync seal pad", nonce])
+    /// Derived, so that what the operator gives may be of any length.
+    fn sealing_key(&self) -> Option<LessSafeKey> {
+        let derived = hash_of(&self.0, &[b"koresync sealing key"]);
+        Some(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &derived).ok()?))
     }
 }
 
@@ -239,16 +221,16 @@ const DIGITS: usize = 32;
 pub struct HashKey {
     bytes: [u8; BLOCK],
     /// Has taken the key in: half of the work of a short hash.
-    ready: Hmac<Sha256>,
+    ready: hmac::Key,
 }
 
 impl HashKey {
     pub fn new(random: [u8; BLOCK]) -> Self {
-        Self { bytes: random, ready: keyed(&random) }
+        Self { bytes: random, ready: hmac::Key::new(hmac::HMAC_SHA256, &random) }
     }
 
     fn hash(&self, parts: &[&[u8]]) -> [u8; BLOCK] {
-        finish(self.ready.clone(), parts)
+        hash_of(&self.ready, parts)
     }
 
     /// A value as `hash` keeps it. What is a hash already stays as it is.
@@ -351,7 +333,7 @@ mod tests {
     fn a_sealed_key_is_opened_by_its_own_key_alone() {
         let hash_key = HashKey::new([7; BLOCK]);
         let (right, wrong) = (key("a key of the tests"), key("another key of the tests"));
-        let sealed = right.seal(&hash_key, [1; NONCE]);
+        let sealed = right.seal(&hash_key, [1; NONCE_LEN]).expect("a sealed key");
         assert_eq!(right.open(&sealed), Some(hash_key.clone()));
         assert_eq!(wrong.open(&sealed), None);
         assert!(!sealed.windows(BLOCK).any(|window| window == [7; BLOCK]));
@@ -394,7 +376,7 @@ mod tests {
             (vec![0x0b; 20], &b"Hi There"[..], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
             (vec![0xaa; 131], &long[..], "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
         ] {
-            assert_eq!(hex(&hmac(&key, &[text])), expected);
+            assert_eq!(hex(&hash_of(&hmac::Key::new(hmac::HMAC_SHA256, &key), &[text])), expected);
         }
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::intake::Record;
-use super::private::{Fate, Fates};
+use super::private::{Fates, KeptText};
 use crate::domain::Payload;
 use crate::domain::payload::Texts;
 use crate::normalise::{Filter, MAPPER_VERSION, Normalised, Reason, Rejected, normalise};
-use crate::warehouse::WarehouseError;
 use crate::warehouse::drift::{Drift, Example};
 use crate::warehouse::load::{Incoming, SetAside, WindowCommit};
+use crate::warehouse::{Warehouse, WarehouseError};
 
 /// Text that is unpacked and normalised at a time: the values of a record take a few times its text.
 const PIECE_BYTES: usize = 512 << 10;
@@ -37,7 +37,6 @@ pub(super) struct Piece<'r> {
     records: Vec<Packed<'r>>,
     texts: Texts,
     fates: Fates,
-    nothing: Payload,
 }
 
 /// What became of a piece's records.
@@ -62,7 +61,7 @@ impl<'r> Piece<'r> {
     pub(super) fn unpack(commit: &WindowCommit, records: &[Packed<'r>]) -> Result<Self, WarehouseError> {
         let texts = Texts::unpack(records.iter().map(|(_, payload)| *payload))?;
         let fates = Fates::of(&Filter::new(Arc::clone(commit.guard())), &texts)?;
-        Ok(Self { records: records.to_vec(), texts, fates, nothing: Payload::nothing() })
+        Ok(Self { records: records.to_vec(), texts, fates })
     }
 
     /// Normalises the records.
@@ -70,22 +69,11 @@ impl<'r> Piece<'r> {
         let privacy_id = commit.guard().privacy_id;
         let mut sorted = Sorted { readable: Vec::with_capacity(self.records.len()), ..Sorted::default() };
         for (place, (&(record, received), raw)) in self.records.iter().zip(self.texts.iter()).enumerate() {
-            let (text, payload, source_hash) = match self.fates.get(place) {
-                Fate::AsReceived => (raw, received, None),
-                Fate::Without { text, payload, canonical_hash } => (text.as_bytes(), payload, Some(*canonical_hash)),
-                Fate::Nothing => (raw, &self.nothing, None),
-                Fate::Erased => {
-                    sorted.erased += 1;
-                    continue;
-                }
+            let Some(KeptText { text, payload, source_hash }) = self.fates.kept(place, (raw, received)) else {
+                sorted.erased += 1;
+                continue;
             };
-            let read = normalise(text).and_then(|normalised| {
-                let is_in_calendar = commit.is_in_calendar(normalised.contact.started_at);
-                let outside =
-                    || Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange };
-                is_in_calendar.then_some(normalised).ok_or_else(outside)
-            });
-            match read {
+            match read(commit.warehouse(), text) {
                 Ok(normalised) => {
                     let mut drift = Drift::default();
                     note(&mut drift, &normalised);
@@ -117,6 +105,15 @@ impl<'r> Piece<'r> {
         }
         sorted
     }
+}
+
+/// Normalises a record whose start the calendar of this warehouse has.
+pub(super) fn read<'t>(warehouse: &Warehouse, text: &'t [u8]) -> Result<Normalised<'t>, Rejected> {
+    let normalised = normalise(text)?;
+    if !warehouse.is_in_calendar(normalised.contact.started_at) {
+        return Err(Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange });
+    }
+    Ok(normalised)
 }
 
 /// Notes the fields of a record that nobody documented, and the values that could not be read as theirs.

@@ -17,12 +17,24 @@ pub(super) enum Fate {
 
 /// What is kept of texts, side by side; nothing is looked at where everything is kept.
 #[derive(Debug)]
-pub(super) struct Fates(Vec<Fate>);
+pub(super) struct Fates {
+    fates: Vec<Fate>,
+    nothing: Payload,
+}
+
+/// A text as it is read and kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeptText<'k> {
+    pub text: &'k [u8],
+    pub payload: &'k Payload,
+    /// Canonical hash of the content as received, where the text is another one.
+    pub source_hash: Option<ContentHash>,
+}
 
 impl Fates {
     pub(super) fn of(filter: &Filter, texts: &Texts) -> Result<Self, WarehouseError> {
         if filter.is_idle() {
-            return Ok(Self(Vec::new()));
+            return Ok(Self { fates: Vec::new(), nothing: Payload::nothing() });
         }
         let mut packer = Packer::new()?;
         let mut fates = Vec::new();
@@ -37,10 +49,21 @@ impl Fates {
                 Kept::Erased => Fate::Erased,
             });
         }
-        Ok(Self(fates))
+        Ok(Self { fates, nothing: Payload::nothing() })
+    }
+
+    /// The text to read in place of the one received, and the payload to keep. `None` of an erased conversation.
+    pub(super) fn kept<'k>(&'k self, place: usize, (raw, received): (&'k [u8], &'k Payload)) -> Option<KeptText<'k>> {
+        let (text, payload, source_hash) = match self.get(place) {
+            Fate::AsReceived => (raw, received, None),
+            Fate::Without { text, payload, canonical_hash } => (text.as_bytes(), payload, Some(*canonical_hash)),
+            Fate::Nothing => (raw, &self.nothing, None),
+            Fate::Erased => return None,
+        };
+        Some(KeptText { text, payload, source_hash })
     }
 
     pub(super) fn get(&self, place: usize) -> &Fate {
-        self.0.get(place).unwrap_or(&Fate::AsReceived)
+        self.fates.get(place).unwrap_or(&Fate::AsReceived)
     }
 }

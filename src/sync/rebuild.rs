@@ -6,11 +6,12 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::erasing::is_opened;
-use super::private::{Fate, Fates};
+use super::piece::read;
+use super::private::{Fate, Fates, KeptText};
+use crate::domain::ContentHash;
 use crate::domain::payload::Texts;
 use crate::domain::privacy::Guard;
-use crate::domain::{ContentHash, Payload};
-use crate::normalise::{Filter, MAPPER_VERSION, Reason, normalise};
+use crate::normalise::{Filter, MAPPER_VERSION};
 use crate::warehouse::load::Incoming;
 use crate::warehouse::rebuilds::{KeptPayload, RebuildScope, RebuildStep, Remapped};
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -59,23 +60,17 @@ pub(super) async fn write(
     let mut erased = Vec::new();
     let texts = Texts::unpack(payloads.iter().map(|kept| &kept.payload))?;
     let fates = Fates::of(filter, &texts)?;
-    let nothing = Payload::nothing();
     for (place, (kept, raw)) in payloads.iter().zip(texts.iter()).enumerate() {
         let fate = fates.get(place);
         if !wanted(raw, fate) {
             continue;
         }
-        let (text, payload) = match fate {
-            Fate::AsReceived => (raw, &kept.payload),
-            Fate::Without { text, payload, .. } => (text.as_bytes(), payload),
-            Fate::Nothing => (raw, &nothing),
-            Fate::Erased => {
-                erased.push(kept.contact_key);
-                continue;
-            }
+        let Some(KeptText { text, payload, .. }) = fates.kept(place, (raw, &kept.payload)) else {
+            erased.push(kept.contact_key);
+            continue;
         };
-        match normalise(text) {
-            Ok(read) if step.is_in_calendar(read.contact.started_at) => {
+        match read(step.warehouse(), text) {
+            Ok(read) => {
                 let incoming = Incoming {
                     contact: read.contact,
                     payload,
@@ -87,7 +82,6 @@ pub(super) async fn write(
                 };
                 remapped.push(Remapped { kept, incoming });
             }
-            Ok(_) => refused.push((kept, payload, Reason::StartOutOfRange, "Conversation Start Time".to_owned())),
             Err(rejected) => refused.push((kept, payload, rejected.reason, rejected.path)),
         }
     }

@@ -4,11 +4,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::piece::note;
-use super::private::{Fate, Fates};
-use crate::domain::Payload;
+use super::piece::{note, read};
+use super::private::{Fates, KeptText};
 use crate::domain::payload::Texts;
-use crate::normalise::{Filter, MAPPER_VERSION, Reason, Rejected, normalise};
+use crate::normalise::{Filter, MAPPER_VERSION, Rejected};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::requeue::{FailedAgain, Queued, RequeueCommit, Selection};
 use crate::warehouse::load::{Held, Incoming};
@@ -69,15 +68,11 @@ async fn write(mut commit: RequeueCommit) -> Result<(i64, Requeued), WarehouseEr
     let fates = Fates::of(&Filter::new(Arc::clone(commit.load.guard())), &texts)?;
     let mut erased = Vec::new();
     for (place, (record, text)) in records.iter().zip(texts.iter()).enumerate() {
-        let (text, payload) = match fates.get(place) {
-            Fate::Without { text, payload, .. } => (text.as_bytes(), payload),
-            Fate::AsReceived | Fate::Nothing => (text, &record.payload),
-            Fate::Erased => {
-                erased.push(record.id);
-                continue;
-            }
+        let Some(kept) = fates.kept(place, (text, &record.payload)) else {
+            erased.push(record.id);
+            continue;
         };
-        match read(&commit, record, (text, payload)) {
+        match read_again(&commit, record, kept) {
             Ok(read) if !seen.insert(read.0.contact.conversation_id.to_string()) => {
                 whole = place;
                 break;
@@ -124,15 +119,12 @@ async fn write(mut commit: RequeueCommit) -> Result<(i64, Requeued), WarehouseEr
 }
 
 /// The record as rows, and the drift in it.
-fn read<'r>(
+fn read_again<'r>(
     commit: &RequeueCommit,
     record: &Queued,
-    (text, payload): (&'r [u8], &'r Payload),
+    KeptText { text, payload, .. }: KeptText<'r>,
 ) -> Result<(Incoming<'r>, Drift), Rejected> {
-    let normalised = normalise(text)?;
-    if !commit.load.is_in_calendar(normalised.contact.started_at) {
-        return Err(Rejected { path: "Conversation Start Time".to_owned(), reason: Reason::StartOutOfRange });
-    }
+    let normalised = read(commit.load.warehouse(), text)?;
     let mut drift = Drift::default();
     note(&mut drift, &normalised);
     let incoming = Incoming {

@@ -48,7 +48,7 @@ pub enum WarehouseError {
     Unreachable(String),
     #[error("stopped")]
     Stopped,
-    #[error("cannot pack a payload: {0}")]
+    #[error("cannot pack or seal what is to be kept: {0}")]
     Payload(#[from] std::io::Error),
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),

@@ -174,7 +174,7 @@ impl Warehouse {
         if let (None, Some(key)) = (&fingerprint, &self.privacy.key) {
             sqlx::query("update koresync.privacy set key_fingerprint = $1, sealed_key = $2, version = version + 1")
                 .bind(key.fingerprint())
-                .bind(key.seal(&HashKey::new(rand::random()), rand::random()))
+                .bind(key.seal(&HashKey::new(rand::random()), rand::random())?)
                 .execute(&mut *transaction)
                 .await?;
         }
@@ -242,7 +242,7 @@ impl Warehouse {
         let key = self.hash_key(&mut transaction).await?;
         sqlx::query("update koresync.privacy set key_fingerprint = $1, sealed_key = $2, version = version + 1")
             .bind(new.fingerprint())
-            .bind(new.seal(&key, rand::random()))
+            .bind(new.seal(&key, rand::random())?)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;

@@ -5,7 +5,7 @@ mod step;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use step::RebuildStep;
 
 use super::load::Incoming;
+use super::time_zone::is_in_calendar;
 use super::{Warehouse, WarehouseError};
 use crate::domain::{ContentHash, Payload};
 
@@ -228,8 +229,8 @@ impl Warehouse {
         .await?;
         let moved: Vec<(Uuid, NaiveDate)> = contacts
             .iter()
-            .map(|(key, start, held)| (*key, *held, start.with_timezone(&self.time_zone).date_naive()))
-            .filter(|(_, held, day)| held != day && (2000..=2060).contains(&day.year()))
+            .map(|(key, start, held)| (*key, *held, self.business_day(*start)))
+            .filter(|(_, held, day)| held != day && is_in_calendar(*day))
             .map(|(key, _, day)| (key, day))
             .collect();
         sqlx::query(

@@ -1,6 +1,7 @@
 //! The business time zone: one for the whole warehouse. A program that counts days in another one writes
 //! nothing.
 
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use chrono_tz::Tz;
 use sqlx::PgConnection;
 
@@ -20,6 +21,23 @@ pub(super) async fn hold(warehouse: &Warehouse, connection: &mut PgConnection) -
             Err(WarehouseError::TimeZone { held, configured: warehouse.time_zone.name().to_owned() })
         }
         _ => Ok(version),
+    }
+}
+
+/// Whether `kore.dates` has a day: it spans 2000 to 2060.
+pub(super) fn is_in_calendar(day: NaiveDate) -> bool {
+    (2000..=2060).contains(&day.year())
+}
+
+impl Warehouse {
+    /// The day of a moment in the business time zone.
+    pub(super) fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
+        moment.with_timezone(&self.time_zone).date_naive()
+    }
+
+    /// Whether the calendar has the business day of a start.
+    pub fn is_in_calendar(&self, started_at: DateTime<Utc>) -> bool {
+        is_in_calendar(self.business_day(started_at))
     }
 }
 

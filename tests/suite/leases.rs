@@ -7,12 +7,12 @@ use chrono::TimeDelta;
 use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
 use koresync::warehouse::load::Proof;
-use koresync::warehouse::streams::{Learned, Registration};
+use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 use sqlx::Connection as _;
 
-use crate::support::mirror::{connect, entry};
+use crate::support::mirror::{connect, entry, registration};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, LOOK, Program};
 use crate::support::site::Site;
@@ -29,15 +29,7 @@ async fn warehouse(database: &TestDatabase) -> Warehouse {
 async fn claimed(database: &TestDatabase) -> (Warehouse, Claim) {
     let warehouse = warehouse(database).await;
     let now = SystemClock.now();
-    let registration = Registration {
-        stream: "support".to_owned(),
-        account_id: "acc-1".to_owned(),
-        stream_id: "st-1".to_owned(),
-        start_at: now - TimeDelta::hours(2),
-        first_span: TimeDelta::hours(1),
-        settle: TimeDelta::zero(),
-    };
-    warehouse.register_streams(&[registration]).await.expect("a stream");
+    warehouse.register_streams(&[registration(now)]).await.expect("a stream");
     warehouse.plan_live("support", now, TimeDelta::days(1), TimeDelta::zero(), 1).await.expect("a window");
     let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
     let claim = warehouse.claim("first", &scope).await.expect("a claim").expect("a window");

@@ -13,11 +13,11 @@ use koresync::sync::Outcome;
 use koresync::sync::requeue;
 use koresync::warehouse::load::requeue::Selection;
 use koresync::warehouse::load::{Incoming, Proof, WindowCommit};
-use koresync::warehouse::streams::{Learned, Registration};
+use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 
-use crate::support::mirror::{Mirror, Settings, connect, entry, population};
+use crate::support::mirror::{Mirror, Settings, connect, entry, population, registration};
 use crate::support::postgres::TestDatabase;
 
 /// A commit of a window of two conversations.
@@ -53,15 +53,7 @@ async fn windows_that_find_the_same_members_new_in_another_order_do_not_wait_for
     let warehouse = Warehouse::new(&connect(database.url()), Arc::new(SystemClock), chrono_tz::UTC, lease);
     warehouse.settle_time_zone().await.expect("a time zone");
     let now = SystemClock.now();
-    let registration = Registration {
-        stream: "support".to_owned(),
-        account_id: "acc-1".to_owned(),
-        stream_id: "st-1".to_owned(),
-        start_at: now - TimeDelta::hours(2),
-        first_span: TimeDelta::hours(1),
-        settle: TimeDelta::zero(),
-    };
-    warehouse.register_streams(&[registration]).await.expect("a stream");
+    warehouse.register_streams(&[registration(now)]).await.expect("a stream");
     warehouse.plan_live("support", now, TimeDelta::hours(1), TimeDelta::zero(), 2).await.expect("two windows");
     let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
     let early = warehouse.claim("one", &scope).await.expect("a claim").expect("a window");

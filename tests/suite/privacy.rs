@@ -2,11 +2,8 @@
 //! change of content.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::post;
 use chrono::TimeDelta;
 use koresync::domain::privacy::{Treatment, Treatments};
 use koresync::simulate::{Fault, FaultRate, Options};
@@ -20,6 +17,7 @@ use crate::rereading::reread;
 use crate::support::dump::Dump;
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, contacts, end, population};
 use crate::support::process::{Configuration, Program, Stream};
+use crate::support::vendor::answering;
 
 const SOON: Duration = Duration::from_mins(1);
 const KINDS: [&str; 6] =
@@ -204,15 +202,7 @@ async fn joins(pool: &PgPool) -> Vec<String> {
 
 /// A server with these records, all the time.
 async fn vendor(records: &'static str, total: u32) -> String {
-    let body: Arc<str> = format!("{{\"results\": [{records}], \"totalResults\": {total}, \"hasMore\": false}}").into();
-    let answer = move || {
-        let body = Arc::clone(&body);
-        async move { ([("content-type", "application/json")], body.to_string()) }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(answer))).await });
-    url
+    answering(format!("{{\"results\": [{records}], \"totalResults\": {total}, \"hasMore\": false}}")).await
 }
 
 const BROKEN: &str = r#"{"Conversation ID": "c-1", "Conversation Start Time": "2026-03-23T10:18:43.396Z", "Agents": [{"Agent Name": "Broken Record"}], "n": tru},

@@ -32,8 +32,12 @@ const CHILDREN: [&str; 11] = [
 ];
 
 async fn mirror(fault: Option<(Fault, f64)>) -> Mirror {
-    let faults = fault.into_iter().map(|(fault, probability)| FaultRate { fault, probability }).collect();
-    let mirror = Mirror::start(Options { contacts: 200, faults, ..population() }, Settings::default()).await;
+    mirror_of(200, fault.as_slice()).await
+}
+
+async fn mirror_of(contacts: u64, faults: &[(Fault, f64)]) -> Mirror {
+    let faults = faults.iter().map(|&(fault, probability)| FaultRate { fault, probability }).collect();
+    let mirror = Mirror::start(Options { contacts, faults, ..population() }, Settings::default()).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
     mirror
 }
@@ -80,7 +84,17 @@ async fn take_out(pool: &PgPool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_read_empties_quarantine_once_the_vendor_mends_its_records() {
-    let mirror = mirror(Some((Fault::Malformed, 0.4))).await;
+    empties_once_mended(&mirror(Some((Fault::Malformed, 0.4))).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_drifted_records_the_few_malformed_ones_are_set_aside_and_come_back_too() {
+    let mirror = mirror_of(2_000, &[(Fault::Malformed, 0.05), (Fault::Drifted, 0.4)]).await;
+    assert!(mirror.number("select count(*) from koresync.unknown_fields where kind = 'unknown'").await > 0, "no drift");
+    empties_once_mended(&mirror).await;
+}
+
+async fn empties_once_mended(mirror: &Mirror) {
     mirror.assert_equal().await;
     // Among so few contacts none crosses the end of a window, so nothing has shown by which time the vendor filters.
     execute(&mirror.database.pool().await, "update koresync.streams set filter_field = 'start'").await;
@@ -90,11 +104,11 @@ async fn a_new_read_empties_quarantine_once_the_vendor_mends_its_records() {
         mirror.number("select count(*) from koresync.quarantined_records where conversation_id is not null").await;
     assert!(without_id > 0 && with_id > 0, "{without_id} without an id, {with_id} with one");
     // Still malformed: they stay, each once, and the attempts are counted.
-    reread(&mirror).await;
+    reread(mirror).await;
     mirror.assert_equal().await;
     assert_eq!(mirror.number("select count(*) from koresync.quarantined_records where attempts < 2").await, 0);
     mirror.vendor.set_fault(Fault::Malformed, 0.0).expect("a fault");
-    reread(&mirror).await;
+    reread(mirror).await;
     assert_eq!(mirror.number("select count(*) from koresync.quarantined_records").await, 0);
     mirror.assert_equal().await;
 }

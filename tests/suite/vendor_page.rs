@@ -1,14 +1,11 @@
 //! The two records of the vendor's own page, through the whole way into the tables.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::routing::post;
 use koresync::simulate::Options;
 use koresync::sync::Outcome;
 use sqlx::PgPool;
 
 use crate::support::mirror::{Mirror, Settings, population};
+use crate::support::vendor::answering;
 
 const PAGE: &str = include_str!("../../src/normalise/testdata/vendor_page.json");
 
@@ -17,15 +14,7 @@ async fn vendor() -> String {
     let mut page: serde_json::Value = serde_json::from_str(PAGE).expect("the vendor's sample");
     page["totalResults"] = 2.into();
     page["hasMore"] = false.into();
-    let body: Arc<str> = page.to_string().into();
-    let answer = move || {
-        let body = Arc::clone(&body);
-        async move { ([("content-type", "application/json")], body.to_string()) }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(answer))).await });
-    url
+    answering(page.to_string()).await
 }
 
 async fn texts(pool: &PgPool, query: &'static str) -> Vec<Vec<Option<String>>> {

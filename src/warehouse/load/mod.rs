@@ -6,6 +6,7 @@ pub mod copy;
 mod counts;
 pub mod dimensions;
 mod held;
+mod insert;
 mod ledger;
 mod presence;
 mod replace;
@@ -15,7 +16,7 @@ pub mod tables;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -31,9 +32,10 @@ use super::windows::{Claim, Lane};
 use super::{Warehouse, WarehouseError};
 use crate::domain::privacy::Guard;
 use crate::domain::rows::Contact;
-use crate::domain::{ContentHash, Payload, contact_key};
+use crate::domain::{ContentHash, Payload};
 use counts::Counts;
 use dimensions::{Checkpoint, Keys};
+use insert::Staged;
 pub use presence::Presence;
 use tables::{Kept, Placement, Tables};
 
@@ -98,16 +100,6 @@ pub struct WindowCommit {
     /// Set aside by this transaction.
     aside: HashSet<ContentHash>,
     pub outcomes: Outcomes,
-}
-
-/// Contacts whose rows are encoded and not sent yet.
-#[derive(Debug, Default)]
-struct Staged {
-    tables: Tables,
-    contacts: u64,
-    sights: Vec<FirstSight>,
-    /// Whom the transaction had seen when the first of them came.
-    before: Option<Checkpoint>,
 }
 
 impl Warehouse {
@@ -222,14 +214,8 @@ impl WindowCommit {
         &self.guard
     }
 
-    /// The day of a moment in the business time zone.
-    fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
-        moment.with_timezone(&self.warehouse.time_zone).date_naive()
-    }
-
-    /// Whether the calendar has the business day of a start. It spans 2000 to 2060.
-    pub fn is_in_calendar(&self, started_at: DateTime<Utc>) -> bool {
-        (2000..=2060).contains(&self.business_day(started_at).year())
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
     }
 
     /// What is held of these conversations, by id.
@@ -245,75 +231,6 @@ impl WindowCommit {
         }
         self.outcomes.unchanged += texts.len() as u64;
         Ok(())
-    }
-
-    /// Encodes contacts that the warehouse does not hold. They are in the tables once they are sent: the more
-    /// at a time, the less of a COPY's own price a row bears.
-    pub async fn stage(&mut self, contacts: &[Incoming<'_>]) -> Result<(), WarehouseError> {
-        if contacts.is_empty() {
-            return Ok(());
-        }
-        let mut staged = std::mem::take(&mut self.staged);
-        staged.before.get_or_insert_with(|| self.keys.checkpoint());
-        let rows = self.as_new(contacts);
-        let encoded = self.encode(&mut staged.tables, &rows).await;
-        staged.contacts += contacts.len() as u64;
-        staged.sights.extend(contacts.iter().filter_map(|incoming| self.sight_of_new(incoming)));
-        self.staged = staged;
-        encoded
-    }
-
-    /// Length of the rows that are staged.
-    pub fn staged_bytes(&self) -> usize {
-        self.staged.tables.bytes()
-    }
-
-    /// Sends what is staged. `false` when the database refuses something in it: none of it is in the tables then,
-    /// and each contact is to be [inserted](Self::insert) anew, which finds the one at fault.
-    pub async fn send(&mut self) -> Result<bool, WarehouseError> {
-        let mut staged = std::mem::take(&mut self.staged);
-        let Some(before) = staged.before.take() else { return Ok(true) };
-        let savepoint = self.set_savepoint(before).await?;
-        let sent = self.put(&mut staged.tables, "insert").await;
-        let sent = self.end_savepoint(savepoint, sent).await;
-        let (contacts, sights) = (std::mem::take(&mut staged.contacts), std::mem::take(&mut staged.sights));
-        staged.tables.clear();
-        self.staged = staged;
-        match sent {
-            Ok(()) => {
-                self.outcomes.inserted += contacts;
-                self.sights.extend(sights);
-            }
-            Err(error) if error.remedy() == Remedy::Data => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
-    /// Loads contacts that the warehouse does not hold; one that the database refuses is set aside instead.
-    pub async fn insert(&mut self, contacts: &[Incoming<'_>]) -> Result<(), WarehouseError> {
-        let mut pending: Vec<&[Incoming<'_>]> = vec![contacts];
-        while let Some(batch) = pending.pop() {
-            if batch.is_empty() {
-                continue;
-            }
-            let savepoint = self.set_savepoint(self.keys.checkpoint()).await?;
-            let written = self.write(&self.as_new(batch), "insert").await;
-            match self.end_savepoint(savepoint, written).await {
-                Ok(()) => {
-                    self.outcomes.inserted += batch.len() as u64;
-                    let sights: Vec<FirstSight> = batch.iter().filter_map(|new| self.sight_of_new(new)).collect();
-                    self.sights.extend(sights);
-                }
-                Err(error) => self.narrow_down(batch, error, &mut pending).await?,
-            }
-        }
-        Ok(())
-    }
-
-    fn sight_of_new(&self, incoming: &Incoming<'_>) -> Option<FirstSight> {
-        let is_scored = incoming.contact.evaluation_score.is_some();
-        self.sight(incoming, Sight::Contact { is_scored })
     }
 
     /// A contact without an end teaches nothing of how late it came, nor does a backfill.
@@ -348,24 +265,6 @@ impl WindowCommit {
         written
     }
 
-    /// The database refused a batch: halves it, down to the record at fault, which is set aside.
-    async fn narrow_down<'p, 'a>(
-        &mut self,
-        batch: &'p [Incoming<'a>],
-        error: WarehouseError,
-        pending: &mut Vec<&'p [Incoming<'a>]>,
-    ) -> Result<(), WarehouseError> {
-        if error.remedy() != Remedy::Data {
-            return Err(error);
-        }
-        if let [single] = batch {
-            return self.refuse(single, &error).await;
-        }
-        let (early, late) = batch.split_at(batch.len() / 2);
-        pending.extend([late, early]);
-        Ok(())
-    }
-
     async fn refuse(&mut self, incoming: &Incoming<'_>, error: &WarehouseError) -> Result<(), WarehouseError> {
         let record = SetAside {
             conversation_id: Some(incoming.contact.conversation_id.to_string()),
@@ -383,11 +282,6 @@ impl WindowCommit {
         self.set_aside(&[record]).await
     }
 
-    /// New contacts as rows: under new keys, first seen now.
-    fn as_new<'i, 'a>(&self, contacts: &'i [Incoming<'a>]) -> Vec<Row<'i, 'a>> {
-        contacts.iter().map(|incoming| (incoming, self.new_key(incoming), self.now)).collect()
-    }
-
     async fn write(&mut self, rows: &[Row<'_, '_>], operation: &'static str) -> Result<(), WarehouseError> {
         let mut tables = Tables::default();
         self.encode(&mut tables, rows).await?;
@@ -402,7 +296,7 @@ impl WindowCommit {
             let placement = Placement {
                 contact_key: *key,
                 stream: &self.claim.stream,
-                started_on: self.business_day(contact.started_at),
+                started_on: self.warehouse.business_day(contact.started_at),
                 first_seen_at: *first_seen_at,
                 now: self.now,
             };
@@ -494,9 +388,5 @@ impl WindowCommit {
         self.transaction.commit().await?;
         self.counts.tell(&self.claim.stream);
         Ok(self.outcomes)
-    }
-
-    fn new_key(&self, incoming: &Incoming<'_>) -> Uuid {
-        contact_key(&self.claim.stream, &incoming.contact.conversation_id, incoming.contact.started_at)
     }
 }

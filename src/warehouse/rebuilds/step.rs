@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -98,13 +98,8 @@ impl RebuildStep {
         &self.guard
     }
 
-    /// Whether the calendar has the business day of a start. It spans 2000 to 2060.
-    pub fn is_in_calendar(&self, started_at: DateTime<Utc>) -> bool {
-        (2000..=2060).contains(&self.business_day(started_at).year())
-    }
-
-    fn business_day(&self, moment: DateTime<Utc>) -> NaiveDate {
-        moment.with_timezone(&self.warehouse.time_zone).date_naive()
+    pub fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
     }
 
     /// Writes the rows of contacts that came out otherwise than they are held. What was received since
@@ -281,7 +276,7 @@ impl RebuildStep {
             let placement = Placement {
                 contact_key: kept.contact_key,
                 stream: &kept.stream,
-                started_on: self.business_day(contact.started_at),
+                started_on: self.warehouse.business_day(contact.started_at),
                 first_seen_at: held.get(&kept.contact_key).map_or(kept.read_at, |standing| standing.first_seen_at),
                 now: self.now,
             };

@@ -253,6 +253,18 @@ impl Mirror {
     }
 }
 
+/// A stream `support` that began two hours before `now`, of which nothing is planned yet.
+pub fn registration(now: DateTime<Utc>) -> Registration {
+    Registration {
+        stream: STREAM.to_owned(),
+        account_id: "acc-1".to_owned(),
+        stream_id: "st-1".to_owned(),
+        start_at: now - TimeDelta::hours(2),
+        first_span: TimeDelta::hours(1),
+        settle: TimeDelta::zero(),
+    }
+}
+
 pub fn connect(url: &str) -> ConnectOptions {
     ConnectOptions::new(&SecretString::from(url), false, 8).expect("a database URL")
 }

@@ -6,3 +6,4 @@ pub mod postgres;
 pub mod process;
 pub mod site;
 pub mod standing;
+pub mod vendor;
