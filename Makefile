@@ -1,6 +1,8 @@
 # GNU make 3.81 (macOS) and newer.
 SHELL = /bin/sh
 CARGO ?= cargo
+# Tests need the points where they kill the program or let it fail; no other build has them.
+FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests lint test test-full demo bench
@@ -19,31 +21,31 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== formatting"
 	$(CARGO) fmt --check
 	@echo "== clippy"
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy $(FOR_TESTS) --all-targets -- -D warnings
 	@echo "== the production build, without the demonstration"
 	$(CARGO) check --no-default-features
 
 test: setup-tests lint ## Every check and every test; it installs what they need
 	@echo "== tests"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo "$(CARGO) nextest run"; $(CARGO) nextest run; \
+		echo "$(CARGO) nextest run $(FOR_TESTS)"; $(CARGO) nextest run $(FOR_TESTS); \
 	else \
 		echo "cargo-nextest is not there: $(CARGO) test takes its place"; \
-		$(CARGO) test --lib --bins --tests; \
+		$(CARGO) test $(FOR_TESTS) --lib --bins --tests; \
 	fi
 	@if grep -rqE '^[[:space:]]*//[/!] ```' src; then \
-		echo "== examples in the documentation"; $(CARGO) test --doc; \
+		echo "== examples in the documentation"; $(CARGO) test $(FOR_TESTS) --doc; \
 	fi
 	@echo "== all passed"
 
 test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kills, the release build; half an hour
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo "$(CARGO) nextest run --release --profile full"; \
-		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 $(CARGO) nextest run --release --profile full; \
+		echo "$(CARGO) nextest run $(FOR_TESTS) --release --profile full"; \
+		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 $(CARGO) nextest run $(FOR_TESTS) --release --profile full; \
 	else \
 		echo "cargo-nextest is not there: $(CARGO) test takes its place"; \
 		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 \
-			$(CARGO) test --release --lib --bins --tests -- --test-threads=1; \
+			$(CARGO) test $(FOR_TESTS) --release --lib --bins --tests -- --test-threads=1; \
 	fi
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page

@@ -6,6 +6,7 @@
 //! - [`config`], [`telemetry`]: settings, logs and metrics.
 //! - [`api`], [`normalise`], [`warehouse`]: the vendor's client, the mapping, the SQL. None knows another.
 //! - [`sync`]: the engine that joins those three.
+//! - [`faults`]: what tests do to the program on purpose; nothing in any other build.
 //! - [`server`]: health and metrics over HTTP. [`cli`]: the commands.
 //! - `simulate`, `demo`: the simulated vendor and the demonstration, with the feature `demo` alone.
 //!
@@ -17,6 +18,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod domain;
+pub mod faults;
 pub mod json;
 pub mod normalise;
 pub mod server;

@@ -114,6 +114,8 @@ impl Command {
 
 /// Reads the arguments, runs the command, and tells what went wrong on stderr.
 pub fn run_process() -> ExitCode {
+    #[cfg(feature = "faults")]
+    crate::faults::arm();
     memory::keep_little();
     run(std::env::args_os()).into()
 }

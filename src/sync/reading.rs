@@ -16,9 +16,10 @@ use super::worker::Bench;
 use crate::api::{ApiError, PageRequest};
 use crate::domain::Window;
 use crate::domain::clock::SharedClock;
-use crate::warehouse::WarehouseError;
+use crate::faults::Point;
 use crate::warehouse::load::Proof;
 use crate::warehouse::streams::{Learned, StreamState};
+use crate::warehouse::{WarehouseError, cross};
 
 /// Reads of a range that cannot be cut any more, before it is left unverified.
 const TRIES: usize = 4;
@@ -382,6 +383,7 @@ impl<'s> WindowReader<'s> {
         let _permit = self.fetching.acquire().await.ok();
         let answer = self.source.client.page(&request, self.budget).await?;
         let read_at = self.clock.now();
+        cross(Point::PageRead)?;
         let records = self.intake.take_in(&answer.records, read_at).await?;
         Ok(Fetched { records, total: answer.total, has_more: answer.has_more })
     }

@@ -14,10 +14,11 @@ use super::recheck::count::{CountError, count};
 use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
 use crate::domain::Window;
+use crate::faults::Point;
 use crate::warehouse::load::{Outcomes, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::windows::{Claim, Lane, Reason};
-use crate::warehouse::{Warehouse, WarehouseError};
+use crate::warehouse::{Warehouse, WarehouseError, cross};
 
 /// A refused stream is tried again after so long, or when its secret changes.
 const REFUSED_FOR: TimeDelta = TimeDelta::minutes(15);
@@ -70,6 +71,9 @@ async fn note_spending(warehouse: &Warehouse, claim: &Claim, requests: u64) {
 async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: &Metered<'_>) -> Done {
     let Bench { warehouse, options, .. } = bench;
     let read_at = warehouse.clock().now();
+    if let Err(error) = cross(Point::Claimed) {
+        return not_written(warehouse, claim, error, 0).await;
+    }
     let state = match warehouse.stream_state(&claim.stream).await {
         Ok(state) => state,
         Err(error) => return Done::Warehouse(error),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::windows::{Work, insert_windows};
-use super::{Warehouse, WarehouseError};
+use super::{Warehouse, WarehouseError, cross};
 use crate::domain::Window;
+use crate::faults::Point;
 
 #[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
 pub struct Backfill {
@@ -166,6 +167,7 @@ impl Warehouse {
         }
         let time = self.clock.database_time();
         insert_windows(&mut transaction, &stream, Work::Backfill(id), &windows, time).await?;
+        cross(Point::BackfillPlanning)?;
         let is_done = windows.is_empty() && waiting == 0 && down_to == from;
         sqlx::query(
             "update koresync.backfills set planned_down_to = $2, state = case when $3 then 'done' else state end, \
@@ -178,6 +180,7 @@ impl Warehouse {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
+        cross(Point::BackfillPlanned)?;
         Ok(windows.len())
     }
 

@@ -3,7 +3,8 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use super::{ConnectOptions, Warehouse, WarehouseError};
+use super::{ConnectOptions, Warehouse, WarehouseError, cross};
+use crate::faults::Point;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
@@ -38,8 +39,10 @@ pub struct MigrationState {
     pub is_applied: bool,
 }
 
-fn migrator() -> Migrator {
-    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+/// Applies what is missing up to a version.
+fn migrator(last: i64) -> Migrator {
+    let up_to_last = MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned();
+    let mut migrator = Migrator::with_migrations(up_to_last.collect());
     migrator.dangerous_set_table_name("koresync._sqlx_migrations");
     migrator.create_schema("koresync");
     migrator.set_ignore_missing(true);
@@ -64,14 +67,25 @@ pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, Warehou
     if !is_free {
         return Err(SchemaError::Busy.into());
     }
-    let outcome = migrator().run_direct(None, &mut connection, false).await;
-    let states = match outcome {
+    let states = match apply(&mut connection).await {
         Ok(()) => states(&mut connection).await,
-        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => Err(error.into()),
-        Err(error) => Err(SchemaError::Failed(error).into()),
+        Err(error) => Err(error),
     };
     connection.close().await.ok();
     states
+}
+
+/// Each migration is a transaction of its own: whoever dies between two goes on where it was.
+async fn apply(connection: &mut PgConnection) -> Result<(), WarehouseError> {
+    for migration in MIGRATIONS.iter() {
+        let migrator = migrator(migration.version);
+        migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            error => WarehouseError::from(SchemaError::Failed(error)),
+        })?;
+        cross(Point::Migrating)?;
+    }
+    Ok(())
 }
 
 /// What is applied and what is not.

@@ -41,6 +41,7 @@ pub use error::WarehouseError;
 
 use crate::domain::clock::SharedClock;
 use crate::domain::privacy::Guard;
+use crate::faults::{self, Point};
 use load::dimensions::DimensionCache;
 
 /// The warehouse as one process sees it. Cheap to clone.
@@ -157,6 +158,11 @@ impl Warehouse {
             }
         }
     }
+}
+
+/// Fails here as a broken connection does, where a test asks for it.
+pub(crate) fn cross(point: Point) -> Result<(), WarehouseError> {
+    faults::cross(point).map_err(|error| sqlx::Error::Io(error).into())
 }
 
 /// Sets the server's bounds on the transaction just begun. `set local`, since a pooler between us

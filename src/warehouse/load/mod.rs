@@ -29,10 +29,11 @@ use super::rechecks::take_place;
 use super::settling::{self, FirstSight, Sight};
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::{Claim, Lane};
-use super::{Warehouse, WarehouseError};
+use super::{Warehouse, WarehouseError, cross};
 use crate::domain::privacy::Guard;
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload};
+use crate::faults::Point;
 use counts::Counts;
 use dimensions::{Checkpoint, Keys};
 use insert::Staged;
@@ -322,6 +323,7 @@ impl WindowCommit {
     }
 
     async fn put(&mut self, tables: &mut Tables, operation: &'static str) -> Result<(), WarehouseError> {
+        cross(Point::BeforeCopy)?;
         for (table, written) in tables.send(&mut self.transaction).await? {
             self.counts.rows(table, operation, written);
         }
@@ -379,13 +381,17 @@ impl WindowCommit {
         .bind(self.entry.proof.is_some())
         .execute(&mut *self.transaction)
         .await?;
+        cross(Point::BeforeWatermark)?;
         if self.entry.proof.is_some() {
             settling::note(&mut self.transaction, &self.claim, &self.sights, self.now).await?;
             derive_watermark(&mut self.transaction, &self.claim.stream).await?;
             // The stream's row is locked from here on: reads that commit at once see each other.
             take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
         }
+        cross(Point::AfterWatermark)?;
+        cross(Point::BeforeCommit)?;
         self.transaction.commit().await?;
+        cross(Point::Committed)?;
         self.counts.tell(&self.claim.stream);
         Ok(self.outcomes)
     }

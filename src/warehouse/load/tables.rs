@@ -8,6 +8,7 @@ use super::copy::CopyBuffer;
 use super::dimensions::Keys;
 use crate::domain::ContentHash;
 use crate::domain::rows::{Contact, ContactMetric, GeneratedIntent};
+use crate::faults::{self, Point};
 
 /// What the warehouse adds to a contact's own content.
 #[derive(Debug, Clone)]
@@ -337,6 +338,10 @@ impl Tables {
         let mut sent = [("", 0); 12];
         for (sent, (table, buffer)) in sent.iter_mut().zip(self.all()) {
             *sent = (table, buffer.send(connection).await?);
+            // One that all contacts have, and before most tables.
+            if table == "raw_contacts" {
+                faults::cross(Point::BetweenTables).map_err(sqlx::Error::Io)?;
+            }
         }
         Ok(sent)
     }

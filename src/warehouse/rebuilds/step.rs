@@ -10,12 +10,13 @@ use uuid::Uuid;
 use super::{KeptPayload, Looked, Place, RebuildScope, Remapped, fixed_hash, payloads, take_place, write_place};
 use crate::domain::privacy::Guard;
 use crate::domain::{ContentHash, Payload};
+use crate::faults::Point;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
 use crate::warehouse::load::{Loading, SetAside, compare, go_by_key};
 use crate::warehouse::retention::remove;
-use crate::warehouse::{Warehouse, WarehouseError, quarantine};
+use crate::warehouse::{Warehouse, WarehouseError, cross, quarantine};
 
 /// One transaction of a rebuild: the next payloads, the rows that come of them, and how far it is.
 #[derive(Debug)]
@@ -311,10 +312,12 @@ impl RebuildStep {
         let counts = Looked { visited, rewritten: self.rewritten, refused: self.refused };
         let ends = (self.is_last, self.is_last_of_range);
         let time = self.warehouse.clock.database_time();
+        cross(Point::RebuildWritten)?;
         if let Some(id) = self.id {
             write_place(&mut self.transaction, id, last, counts, ends, time).await?;
         }
         self.transaction.commit().await?;
+        cross(Point::RebuildCommitted)?;
         Ok(self.is_last)
     }
 }
