@@ -49,7 +49,7 @@ pub fn next_settle(current: Duration, listed: &Delays) -> Option<Duration> {
     if listed.weight() < ENOUGH {
         return None;
     }
-    let next = if listed.later_than(current) > LATE_PART_MOST {
+    let next = if listed.known_later_than(current) > LATE_PART_MOST {
         let needed = listed.quantile(1.0 - LATE_PART_MOST).unwrap_or(current);
         needed.min(current.mul_f64(1.5)).max(current)
     } else if listed.later_than(current) < 1.0 - ALL_BUT_ALL {
@@ -137,6 +137,15 @@ impl Delays {
         reached.or(shares.last()).map(|(bucket, _)| edge(*bucket))
     }
 
+    /// The same of those alone that an earlier look lacked. What a first look shows late, as of the day before a first
+    /// start or after an outage, may have come long before.
+    pub fn known_later_than(&self, span: Duration) -> f64 {
+        let within = bucket(span.as_secs_f64()) + 1;
+        let is_late = |((missed, seen), _): &(&(u16, u16), &f64)| *missed > 0 && *seen > within;
+        let later: f64 = self.pairs.iter().filter(is_late).map(|(_, weight)| weight).sum();
+        if later > 0.0 { later / self.weight() } else { 0.0 }
+    }
+
     /// The part of all that takes longer by more than looks can tell apart: a bucket or two, 19 to 41 %.
     pub fn later_than(&self, span: Duration) -> f64 {
         // Looks are made from `span` on, so its own bucket may hold next to none of them.
@@ -192,6 +201,25 @@ mod tests {
 
     fn seconds(span: Option<Duration>) -> f64 {
         span.expect("a delay").as_secs_f64()
+    }
+
+    #[test]
+    fn what_is_first_looked_at_late_is_not_called_late() {
+        let mut delays = Delays::default();
+        for hour in 1..=24 {
+            for _ in 0..20 {
+                delays.note(None, f64::from(hour) * 60.0 * MINUTE);
+            }
+        }
+        assert!(delays.later_than(SAFE) > 0.9, "nothing says that they came in time");
+        assert!(delays.known_later_than(SAFE).abs() < 1e-9);
+        assert_eq!(next_settle(SAFE, &delays), None, "nothing is concluded");
+        for _ in 0..60 {
+            delays.note(Some(16.0 * MINUTE), 60.0 * MINUTE);
+        }
+        let late = delays.known_later_than(SAFE);
+        assert!((late - 60.0 / 540.0).abs() < 1e-9, "{late}");
+        assert!(next_settle(SAFE, &delays).is_some_and(|next| next > SAFE));
     }
 
     #[test]

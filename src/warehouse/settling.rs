@@ -57,10 +57,10 @@ pub struct Settling {
 }
 
 impl Settling {
-    /// The part of the stream's contacts that comes later than this settle time allows, by more than the sketch can tell
-    /// apart; `None` while too little is known.
+    /// The part of the stream's contacts that is known to come later than this settle time allows; `None` while too
+    /// little is known.
     pub fn late_part(&self, settle: Settle) -> Option<f64> {
-        (self.listed.weight() >= ENOUGH).then(|| self.listed.later_than(settle.of(self.settle_seconds)))
+        (self.listed.weight() >= ENOUGH).then(|| self.listed.known_later_than(settle.of(self.settle_seconds)))
     }
 }
 

@@ -85,7 +85,9 @@ async fn how_late_contacts_come_is_learned_from_looks_that_come_between() {
     // All of them, each once, those of the first days for a little less.
     let weight = known.listed.weight();
     assert!((truth.len() as f64 * 0.9..=truth.len() as f64).contains(&weight), "{weight} of {}", truth.len());
-    assert!(known.late_part(Settle::Fixed(SAFE)).expect("a part") > 0.3);
+    // Three in four come later than that, yet most of them before the first look at their range, which is up to 45 minutes after it.
+    let late = known.late_part(Settle::Fixed(SAFE)).expect("a part");
+    assert!((0.1..0.75).contains(&late), "{late}");
     assert!(known.late_part(Settle::Fixed(Duration::from_hours(2))).expect("a part") < 0.01);
 }
 
