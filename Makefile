@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full demo bench
+.PHONY: help setup setup-tests lint test test-full soak demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -47,6 +47,9 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 \
 			$(CARGO) test $(FOR_TESTS) --release --lib --bins --tests -- --test-threads=1; \
 	fi
+
+soak: setup-tests ## Random sequences against the model: SEEDS=1000, from SEED=… on, JOBS=4 at once
+	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' SEEDS='$(SEEDS)' SEED='$(SEED)' JOBS='$(JOBS)' sh tests/model/soak.sh
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

@@ -105,6 +105,11 @@ pub async fn settle(warehouse: &Warehouse) -> Result<(), WarehouseError> {
     Ok(())
 }
 
+/// The server ends each statement after a lease: one without an answer for a quarter longer gets none any more.
+fn answer_due(lease: Duration) -> Duration {
+    lease + (lease / 4).max(Duration::from_secs(5))
+}
+
 /// The warehouse with everything settled that work on it needs: schema, time zone, the configured
 /// streams. `None` when stopped while the database was away.
 pub async fn prepare(
@@ -113,7 +118,7 @@ pub async fn prepare(
     patience: Patience,
     stop: &CancellationToken,
 ) -> Result<Option<Warehouse>, anyhow::Error> {
-    let options = engine_connection(settings)?;
+    let options = engine_connection(settings)?.answered_within(answer_due(settings.sync.lease));
     let warehouse = warehouse(settings, clock, &options)?;
     let registrations = registrations(settings, clock);
     let names: Vec<&str> = settings.streams.keys().map(String::as_str).collect();

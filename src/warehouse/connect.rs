@@ -47,6 +47,15 @@ impl ConnectOptions {
         Ok(Self { options, link: Some(Arc::new(link)), connections })
     }
 
+    /// Ends connections on which the server gives no answer for so long: longer than any statement may take.
+    #[must_use]
+    pub fn answered_within(self, patience: Duration) -> Self {
+        if let Some(link) = &self.link {
+            link.answered_within(patience);
+        }
+        self
+    }
+
     /// Where it connects to, without the password.
     pub fn describe(&self) -> String {
         format!(

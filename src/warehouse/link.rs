@@ -5,14 +5,21 @@
 //! sets no keepalive: a server that vanishes without a word would be waited for by the hour. So sqlx
 //! speaks to a local socket of this process, and bytes are passed on over a connection with both set.
 //! TLS, where there is any, is sqlx's own and passes through.
+//!
+//! A keepalive is answered by whatever holds the other end of the connection: a proxy that stalls, a server that hangs.
+//! So a question that stays without any answer for longer than a statement may take ends the connection too.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// A server that says nothing for so long is asked whether it lives, ...
@@ -33,6 +40,8 @@ pub struct Link {
     directory: String,
     accepting: AbortHandle,
     failure: Arc<Mutex<Option<String>>>,
+    /// How long a question may stay without an answer; not set: for ever.
+    patience: Arc<OnceLock<Duration>>,
 }
 
 impl Link {
@@ -41,13 +50,20 @@ impl Link {
         let directory = local_directory()?;
         let listener = bind(&format!("{directory}/.s.PGSQL.{port}"))?;
         let failure = Arc::new(Mutex::new(None));
-        let (told, host) = (Arc::clone(&failure), host.trim_matches(['[', ']']).to_owned());
+        let patience = Arc::new(OnceLock::new());
+        let server = Server { host: host.trim_matches(['[', ']']).to_owned(), port, failure, patience };
+        let (failure, patience) = (Arc::clone(&server.failure), Arc::clone(&server.patience));
         let accepting = tokio::spawn(async move {
             while let Ok((local, _)) = listener.accept().await {
-                tokio::spawn(pass_on(local, host.clone(), port, Arc::clone(&told)));
+                tokio::spawn(server.clone().pass_on(local));
             }
         });
-        Ok(Self { directory, accepting: accepting.abort_handle(), failure })
+        Ok(Self { directory, accepting: accepting.abort_handle(), failure, patience })
+    }
+
+    /// Ends connections on which a question stays without an answer for so long. Said once.
+    pub fn answered_within(&self, patience: Duration) {
+        let _ = self.patience.set(patience);
     }
 
     pub fn directory(&self) -> &str {
@@ -69,16 +85,107 @@ impl Drop for Link {
     }
 }
 
-async fn pass_on(mut local: UnixStream, host: String, port: u16, failure: Arc<Mutex<Option<String>>>) {
-    let connected = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((host.as_str(), port)))
-        .await
-        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")));
-    let prepared = connected.and_then(|server| prepare(&server).map(|()| server));
-    let told = prepared.as_ref().err().map(|error| format!("cannot reach PostgreSQL at {host}:{port}: {error}"));
-    *failure.lock().unwrap_or_else(PoisonError::into_inner) = told;
-    if let Ok(mut server) = prepared {
+/// Where the server is, and what is known of the way to it.
+#[derive(Debug, Clone)]
+struct Server {
+    host: String,
+    port: u16,
+    failure: Arc<Mutex<Option<String>>>,
+    patience: Arc<OnceLock<Duration>>,
+}
+
+impl Server {
+    async fn pass_on(self, mut local: UnixStream) {
+        let connected = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect((self.host.as_str(), self.port)))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer")));
+        let prepared = connected.and_then(|server| prepare(&server).map(|()| server));
+        self.tell(
+            prepared.as_ref().err().map(|error| format!("cannot reach PostgreSQL at {}: {error}", self.address())),
+        );
+        let Ok(server) = prepared else { return };
+        let owed = Owed::default();
+        let mut server = Listened { server, owed: &owed };
         // An end of either side ends both; sqlx sees it as such and makes a new connection.
-        let _ = tokio::io::copy_bidirectional_with_sizes(&mut local, &mut server, BUFFER_BYTES, BUFFER_BYTES).await;
+        let passing = tokio::io::copy_bidirectional_with_sizes(&mut local, &mut server, BUFFER_BYTES, BUFFER_BYTES);
+        let Some(patience) = self.patience.get().copied() else {
+            let _ = passing.await;
+            return;
+        };
+        tokio::select! {
+            _ = passing => {}
+            () = owed.for_longer_than(patience) => {
+                let seconds = patience.as_secs();
+                tracing::warn!(seconds, "PostgreSQL gives no answer on a connection; the connection is ended.");
+                self.tell(Some(format!("PostgreSQL at {} gave no answer for {seconds} s", self.address())));
+            }
+        }
+    }
+
+    fn tell(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+/// Since when the server owes an answer: since the last byte that it was sent, until it sends one.
+#[derive(Debug, Default)]
+struct Owed(Mutex<Option<Instant>>);
+
+impl Owed {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    async fn for_longer_than(&self, patience: Duration) {
+        loop {
+            let now = Instant::now();
+            let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = since.unwrap_or(now) + patience;
+            if until <= now {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// The server's end, and a note of what passes.
+#[derive(Debug)]
+struct Listened<'o> {
+    server: TcpStream,
+    owed: &'o Owed,
+}
+
+impl AsyncRead for Listened<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.server).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.owed.set(None);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Listened<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.server).poll_write(cx, bytes);
+        if matches!(written, Poll::Ready(Ok(length)) if length > 0) {
+            self.owed.set(Some(Instant::now()));
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.server).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.server).poll_shutdown(cx)
     }
 }
 

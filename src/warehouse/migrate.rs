@@ -71,6 +71,8 @@ pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, Warehou
         Ok(()) => states(&mut connection).await,
         Err(error) => Err(error),
     };
+    // The server lets go of a session's locks a moment after its end; whoever tries again is sooner.
+    let _ = sqlx::query("select pg_advisory_unlock(hashtext('koresync migrate'))").execute(&mut connection).await;
     connection.close().await.ok();
     states
 }

@@ -13,12 +13,13 @@ use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 use sqlx::Connection as _;
 
 use crate::support::mirror::{connect, entry, registration};
-use crate::support::postgres::TestDatabase;
-use crate::support::process::{Configuration, LOOK, Program};
-use crate::support::site::Site;
+use crate::support::postgres::{TestDatabase, cluster};
+use crate::support::process::{Configuration, LOOK, Process, Program};
+use crate::support::site::{Site, chances, milliseconds, times};
 
 const LEASE: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_mins(1);
+const LOGINS: [&str; 3] = ["one", "two", "three"];
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
     migrate::up(&connect(database.url())).await.expect("a schema");
@@ -124,6 +125,94 @@ async fn a_frozen_daemon_wakes_up_to_windows_that_another_one_has_read() {
     site.assert_ledger_and_rows_agree().await;
     site.assert_equal().await;
     site.assert_ledger_closed().await;
+}
+
+/// Notes who claims each window, and whether somebody else finishes it. Each daemon logs in under a name of its own.
+const WATCH_CLAIMS: &str = "create schema watched; \
+    create table watched.claims (window_id bigint primary key, login text not null); \
+    create table watched.finished (window_id bigint, login text, claimed_by text); \
+    create function watched.look() returns trigger language plpgsql security definer as $$ begin \
+      if new.fence > old.fence then \
+        insert into watched.claims values (new.id, session_user) on conflict (window_id) do update set login = excluded.login; \
+      end if; \
+      if new.state = 'verified' and old.state <> 'verified' then \
+        insert into watched.finished select new.id, session_user, (select login from watched.claims where window_id = new.id); \
+      end if; return new; end $$; \
+    create trigger look before update on koresync.windows for each row execute function watched.look(); \
+    alter table koresync.windows enable always trigger look;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_three_daemons_one_that_was_frozen_past_its_lease_writes_nothing_that_another_has() {
+    let server = cluster().await;
+    let mut chances = chances();
+    let (mut frozen_with, mut finished) = (0, 0);
+    let runs = times(2, 100);
+    for run in 0..runs {
+        let name = format!("run_{run}");
+        server.create_database(&name).await.expect("a database");
+        let url = server.url(&name);
+        let mut site = Site::start(&url, Site::slow_population()).await;
+        let mut connection = site.connection().await;
+        if run == 0 {
+            for login in LOGINS {
+                let create = format!("create role {login} superuser login");
+                sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.expect("a role");
+            }
+        }
+        sqlx::raw_sql(WATCH_CLAIMS).execute(&mut connection).await.expect("triggers");
+        let mut daemons: Vec<(Program, Process)> = LOGINS
+            .map(|login| {
+                let database_url = url.replace("postgres@", &format!("{login}@"));
+                let configuration =
+                    Configuration { database_url, lease: "1s", max_window_bytes: 64 << 10, ..site.configuration() };
+                let program = Program::new(&configuration);
+                let process = program.spawn(&["run"]);
+                (program, process)
+            })
+            .into();
+        daemons[0].1.tells("A window was written.").await;
+        // Frozen again until it is caught with windows in hand.
+        let held = "select count(*) from koresync.windows w join watched.claims c on c.window_id = w.id \
+            where w.owner is not null and w.state <> 'verified' and c.login = 'one'";
+        let held = loop {
+            daemons[0].1.signal("STOP");
+            let held = site.number(held).await;
+            if held > 0 || site.is_caught_up().await {
+                break held;
+            }
+            daemons[0].1.signal("CONT");
+            tokio::time::sleep(milliseconds(&mut chances, 1..30)).await;
+        };
+        frozen_with += held;
+        // The others take over what it holds.
+        let left = "select count(*) from koresync.windows w join watched.claims c on c.window_id = w.id \
+            where w.state <> 'verified' and c.login = 'one'";
+        site.becomes(0, left, SOON).await;
+        daemons[0].1.signal("CONT");
+        let began = std::time::Instant::now();
+        while !site.is_caught_up().await {
+            assert!(began.elapsed() < SOON, "they do not catch up:\n{}", daemons[1].1.told());
+            tokio::time::sleep(LOOK).await;
+        }
+        for (_, daemon) in &daemons {
+            daemon.terminate();
+        }
+        for (_, daemon) in &mut daemons {
+            assert_eq!(daemon.ended(SOON).await.code(), Some(0), "{}", daemon.told());
+        }
+        let by_others =
+            site.number("select count(*) from watched.finished where login is distinct from claimed_by").await;
+        assert_eq!(by_others, 0, "windows were finished by a daemon that did not hold them");
+        finished += site.number("select count(*) from watched.finished").await;
+        site.assert_ledger_and_rows_agree().await;
+        site.assert_equal().await;
+        site.assert_ledger_closed().await;
+        connection.close().await.ok();
+    }
+    println!(
+        "{runs} runs of three daemons, {frozen_with} windows in frozen hands, {finished} finished, none by others"
+    );
+    assert!(frozen_with > 0, "none was frozen with a window in hand");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
 mod commands;
+mod connections;
+mod crash_points;
 mod demo;
 mod economy;
 mod erasing;

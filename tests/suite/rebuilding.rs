@@ -37,16 +37,21 @@ const SPOIL: &str = "set session_replication_role = replica; \
     update koresync.raw_contacts set mapper_version = 0; \
     set session_replication_role = origin";
 
-async fn spoil(mirror: &Mirror) {
-    sqlx::raw_sql(SPOIL).execute(&mirror.database.pool().await).await.expect("damage");
+pub async fn spoil(database: &TestDatabase) {
+    sqlx::raw_sql(SPOIL).execute(&database.pool().await).await.expect("damage");
 }
 
 pub async fn rebuild_all(mirror: &Mirror, scope: &RebuildScope) -> Rebuild {
+    try_to_rebuild(mirror, scope).await.expect("a rebuild")
+}
+
+/// Files a rebuild, or goes on with the open one.
+pub async fn try_to_rebuild(mirror: &Mirror, scope: &RebuildScope) -> Result<Rebuild, WarehouseError> {
     let warehouse = mirror.warehouse();
-    let id = rebuild::file(&warehouse, scope).await.expect("a rebuild");
-    warehouse.hold_rebuild(id, "test").await.expect("nobody else");
-    while rebuild::step(&warehouse, id, "test", scope.time_zone).await.expect("a step") {}
-    warehouse.rebuild(id).await.expect("the rebuild")
+    let id = rebuild::file(&warehouse, scope).await?;
+    warehouse.hold_rebuild(id, "test").await?;
+    while rebuild::step(&warehouse, id, "test", scope.time_zone).await? {}
+    warehouse.rebuild(id).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +64,7 @@ async fn a_rebuild_mends_what_was_spoilt_and_writes_nothing_else() {
     assert_eq!((right.state.as_str(), right.rewritten, right.refused), ("done", 0, 0), "nothing was wrong");
     assert!(right.visited > 100 && right.visited == right.expected, "{right:?}");
 
-    spoil(&mirror).await;
+    spoil(&mirror.database).await;
     let rows = mirror.number("select count(*) from koresync.raw_contacts where contact_key::text ~ '[012]$'").await;
     let sent = mirror.vendor.stats().requests;
     sqlx::query("update koresync.raw_contacts set mapper_version = $1 where contact_key::text !~ '[012]$'")

@@ -4,6 +4,7 @@ pub mod dump;
 pub mod mirror;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod site;
 pub mod standing;
 pub mod vendor;

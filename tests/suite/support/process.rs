@@ -106,18 +106,24 @@ impl Program {
 
     /// Starts it with arguments after `--config`. Dropped, the process is killed.
     pub fn spawn(&self, arguments: &[&str]) -> Process {
+        self.spawn_with(&[], arguments)
+    }
+
+    /// The same with variables of its own in the environment.
+    pub fn spawn_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Process {
         let number = self.spawned.replace(self.spawned.get() + 1);
         let file = |stream: &str| self.folder.path().join(format!("{number}.{stream}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_koresync"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("KORESYNC") || name.starts_with("PG") || name == "RUST_LOG" {
+            let is_ours = name.starts_with("KORESYNC") && name != "KORESYNC_DEFECT";
+            if is_ours || name.starts_with("PG") || name == "RUST_LOG" {
                 command.env_remove(name);
             }
         }
         command.arg("--config").arg(&self.configuration).args(arguments);
-        command.stdin(Stdio::null());
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
         // Files, since a pipe that nobody reads would stop the process.
         command.stdout(File::create(&stdout).expect("a file")).stderr(File::create(&stderr).expect("a file"));
         let child = command.kill_on_drop(true).spawn().expect("the program");

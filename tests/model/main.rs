@@ -1,0 +1,71 @@
+//! Random sequences of what can befall the engine, each judged after every step by a model that is written apart from it.
+//!
+//! `KORESYNC_MODEL_SEED=17` runs that sequence alone. `make soak` runs many.
+
+mod clock;
+mod judge;
+mod operations;
+#[path = "../suite/support/postgres.rs"]
+mod postgres;
+mod site;
+mod vendor;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use koresync::warehouse::{ConnectOptions, migrate};
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use secrecy::SecretString;
+
+use operations::{LONGEST, Sequence, sequence};
+use postgres::TestDatabase;
+
+/// Sequences are tried for so long in the ordinary suite.
+const FOR: Duration = Duration::from_secs(20);
+/// Shorter sequences that are tried after a failure.
+const SHRINKS: u32 = 80;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Runs the sequence of a seed; the shortest failing one that was found, and why it fails.
+fn try_seed(runtime: &tokio::runtime::Runtime, seed: u64) -> Result<(), (Sequence, String)> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = Config { cases: 1, max_shrink_iters: SHRINKS, failure_persistence: None, ..Config::default() };
+    let outcome = TestRunner::new_with_rng(config, rng).run(&sequence(), |sequence| {
+        runtime.block_on(async {
+            let database = TestDatabase::create().await;
+            let options = ConnectOptions::new(&SecretString::from(database.url()), false, 1).expect("a URL");
+            migrate::up(&options).await.expect("a schema");
+            tokio::time::timeout(LONGEST, Box::pin(sequence.run(&database))).await.expect("an end");
+        });
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(TestError::Fail(why, sequence)) => Err((sequence, why.to_string())),
+        Err(TestError::Abort(why)) => panic!("no sequence of seed {seed}: {why}"),
+    }
+}
+
+#[test]
+fn random_sequences_agree_with_the_model() {
+    let _scenario = fail::FailScenario::setup();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let first = number("KORESYNC_MODEL_SEED");
+    let seeds = number("KORESYNC_MODEL_SEEDS").or(first.map(|_| 1));
+    let (first, began) = (first.unwrap_or_else(rand::random), Instant::now());
+    let mut tried = 0;
+    while seeds.map_or_else(|| began.elapsed() < FOR, |seeds| tried < seeds) {
+        let seed = first.wrapping_add(tried);
+        if let Err((sequence, why)) = try_seed(&runtime, seed) {
+            panic!("KORESYNC_MODEL_SEED={seed} fails: {why}\nThe shortest sequence found:\n{sequence}");
+        }
+        tried += 1;
+    }
+    println!("{tried} sequences from KORESYNC_MODEL_SEED={first} on, in {:.0} s", began.elapsed().as_secs_f64());
+}
