@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full soak demo bench
+.PHONY: help setup setup-tests lint test test-full soak defects demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -50,6 +50,9 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 
 soak: setup-tests ## Random sequences against the model: SEEDS=1000, from SEED=… on, JOBS=4 at once
 	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' SEEDS='$(SEEDS)' SEED='$(SEED)' JOBS='$(JOBS)' sh tests/model/soak.sh
+
+defects: setup-tests ## Plants each known defect in turn, and proves that a test catches it (ONLY=name: one)
+	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' ONLY='$(ONLY)' sh tests/defects/run.sh
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

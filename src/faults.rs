@@ -128,12 +128,10 @@ pub enum Defect {
     HeldNotConfirmed,
     /// A change leaves no trace in history.
     ChangeNotKept,
-    /// The margin before a window is not asked for.
-    NoMargin,
 }
 
 impl Defect {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 27] = [
         Self::EdgeCounted,
         Self::WatermarkEarly,
         Self::FenceNotChecked,
@@ -161,7 +159,6 @@ impl Defect {
         Self::RebuildNotedEarly,
         Self::HeldNotConfirmed,
         Self::ChangeNotKept,
-        Self::NoMargin,
     ];
 }
 

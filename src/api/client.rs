@@ -24,6 +24,7 @@ use super::request::PageRequest;
 use super::retry::{Delays, RetryPolicy};
 use super::token::{TokenClaims, decode_claims};
 use crate::domain::clock::SharedClock;
+use crate::faults::{Defect, is_planted};
 
 const AUTH: HeaderName = HeaderName::from_static("auth");
 const ACCOUNT_ID: HeaderName = HeaderName::from_static("accountid");
@@ -166,19 +167,20 @@ impl Client {
                 Err(error) => error,
             };
             let elapsed = (self.clock.now() - began).to_std().unwrap_or_default();
+            let asked = |retry_after: Option<Duration>| retry_after.filter(|_| !is_planted(Defect::RetryAfterIgnored));
             match &error {
                 ApiError::Refused { .. } if !signed_anew => {
                     signed_anew = true;
                     self.signer.reload().await?;
                 }
                 ApiError::RateLimited { retry_after, .. } => {
-                    budget.refused(*retry_after).await.map_err(ApiError::Budget)?;
+                    budget.refused(asked(*retry_after)).await.map_err(ApiError::Budget)?;
                     if elapsed >= self.retry.give_up {
                         return Err(error);
                     }
                 }
                 ApiError::Unavailable { retry_after, .. } => {
-                    let Some(delay) = delays.next(elapsed, *retry_after, self.random()) else {
+                    let Some(delay) = delays.next(elapsed, asked(*retry_after), self.random()) else {
                         return Err(error);
                     };
                     tracing::debug!(%error, attempts, delay_ms = delay.as_millis(), "Asking again after a delay.");

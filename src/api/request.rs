@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::endpoint::{Endpoint, Placement};
+use crate::faults::{Defect, is_planted};
 
 /// One page of a request range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ impl PageRequest {
     /// The body and, if the flag belongs there, the value of the query's `include_below_threshold`.
     pub(super) fn encode(&self, endpoint: &Endpoint) -> (Vec<u8>, Option<bool>) {
         let flag = self.include_below_threshold.or(endpoint.include_below_threshold);
+        let flag = flag.filter(|_| !is_planted(Defect::BelowThresholdLost));
         let (in_body, in_query) = match endpoint.include_below_threshold_in {
             Placement::Body => (flag, None),
             Placement::Query => (None, flag),

@@ -4,6 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
+use crate::faults::{Defect, is_planted};
+
 /// The span `[from, to)`. Both ends are whole seconds, since the vendor's dates have no finer parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Window {
@@ -22,7 +24,8 @@ impl Window {
     }
 
     pub fn contains(self, moment: DateTime<Utc>) -> bool {
-        self.from <= moment && moment < self.to
+        let is_at_end = is_planted(Defect::EdgeCounted) && moment == self.to;
+        self.from <= moment && moment < self.to || is_at_end
     }
 
     /// What to ask the vendor for: `[from − 1 s, to]`.

@@ -46,3 +46,19 @@ fn name(defect: Defect) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_defect_is_in_the_list_of_those_that_the_suite_catches() {
+        let list = include_str!("../../tests/defects/list.txt");
+        let listed: Vec<&str> = list
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        assert_eq!(listed, Defect::ALL.map(name));
+    }
+}

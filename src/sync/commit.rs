@@ -13,6 +13,7 @@ use super::prove::RecordIdentity;
 use super::reading::Read;
 use crate::domain::privacy::Subject;
 use crate::domain::{ContentHash, Window};
+use crate::faults::{Defect, is_planted};
 use crate::normalise::{Identity, winner};
 use crate::warehouse::drift::Drift;
 use crate::warehouse::load::{Held, Incoming, Outcomes, Presence, Proof, ReadEntry, WindowCommit};
@@ -45,7 +46,10 @@ pub async fn write(
     judgement: &Judgement,
     mut learned: Learned,
 ) -> Result<Outcomes, WarehouseError> {
-    let records = settle_repeats(&read.records);
+    let mut records = settle_repeats(&read.records);
+    if is_planted(Defect::LookbackFiltered) {
+        records.retain(|record| record.identity.started_at.is_some_and(|at| claim.window.contains(at)));
+    }
     let (requested_from, requested_to) = claim.window.request_range();
     let entry = ReadEntry {
         requested_from,
@@ -96,6 +100,7 @@ pub(super) fn settle_repeats(records: &[Record]) -> Vec<&Record> {
         .into_values()
         .filter_map(|repeats| match repeats.as_slice() {
             [single] => Some(*single),
+            [.., last] if is_planted(Defect::WinnerByArrival) => Some(*last),
             several => several.get(winner(several.iter().map(|r| (&r.identity, r.raw_hash)))).copied(),
         })
         .collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::{Defect, is_planted};
 use crate::warehouse::Warehouse;
 use crate::warehouse::windows::Claim;
 
@@ -27,6 +28,9 @@ impl Heartbeat {
                 let pause = warehouse.clock().sleep(lease / 3);
                 if stopped.run_until_cancelled(pause).await.is_none() {
                     return;
+                }
+                if is_planted(Defect::LeaseNotRenewed) {
+                    continue;
                 }
                 match warehouse.renew(&claim).await {
                     Ok(true) => {}

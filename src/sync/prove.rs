@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use crate::faults::{Defect, is_planted};
 use crate::warehouse::load::Proof;
 
 /// What tells two records apart: the conversation id, or without one the hash of the text.
@@ -45,6 +46,9 @@ impl Tally {
 /// By one read alone: a snapshot (one answer held it all) or by count (the total did not move, and is
 /// the number of records and of distinct identities).
 pub fn by_one_read(read: &Tally) -> Option<Proof> {
+    if is_planted(Defect::ReadNotChecked) {
+        return Some(Proof::Count);
+    }
     let total = read.total()?;
     if total != read.rows {
         None
@@ -60,8 +64,8 @@ pub fn by_one_read(read: &Tally) -> Option<Proof> {
 /// By two reads, each to a short or empty page, cut at different page sizes, that gave the same
 /// identities: for servers that repeat ids, or whose total counts something else.
 pub fn by_agreement(one: &Tally, other: &Tally) -> Option<Proof> {
-    let agree =
-        one.is_exhaustive && other.is_exhaustive && one.limit != other.limit && one.identities == other.identities;
+    let are_cut_apart = one.limit != other.limit || is_planted(Defect::AgreementSameCut);
+    let agree = one.is_exhaustive && other.is_exhaustive && are_cut_apart && one.identities == other.identities;
     agree.then_some(Proof::Agreement)
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::windows::{Work, insert_windows};
 use super::{Warehouse, WarehouseError, cross};
 use crate::domain::Window;
-use crate::faults::Point;
+use crate::faults::{Defect, Point, is_planted};
 
 #[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
 pub struct Backfill {
@@ -158,6 +158,9 @@ impl Warehouse {
         let span = fixed_span.map_or(span, TimeDelta::seconds).max(TimeDelta::seconds(1));
         let mut windows = Vec::new();
         while windows.len() + usize::try_from(waiting).unwrap_or(usize::MAX) < ahead {
+            if down_to - span < from && is_planted(Defect::BackfillRestDropped) {
+                down_to = from;
+            }
             let Some(window) = Window::new(from.max(down_to - span), down_to) else { break };
             down_to = window.from;
             windows.push(window);

@@ -8,6 +8,7 @@ use super::load::Outcomes;
 use super::windows::{Claim, Errand, Lane, Reason, Work, insert_windows};
 use super::{Warehouse, WarehouseError};
 use crate::domain::Window;
+use crate::faults::{Defect, is_planted};
 
 /// A verified window that no rung is set for yet.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
@@ -491,7 +492,13 @@ pub(super) async fn take_place(
     .bind(claim.id)
     .bind(claim.window.from)
     .bind(claim.window.to)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if is_planted(Defect::MergedInsertsLost) {
+        sqlx::query("update koresync.windows set inserted_before = 0 where id = $1")
+            .bind(claim.id)
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }

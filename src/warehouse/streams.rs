@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::{Warehouse, WarehouseError};
 use crate::domain::window::floor_to_second;
+use crate::faults::{Defect, is_planted};
 
 /// A stream as configured.
 #[derive(Debug, Clone)]
@@ -284,26 +285,36 @@ pub(super) async fn keep_learned(
     Ok(())
 }
 
+// From where it is on: what is proved stays so, and an earlier start has put it back.
+macro_rules! derive {
+    ($state:literal) => {
+        concat!(
+            "update koresync.streams s set watermark = coalesce(( \
+               select upper(span) from ( \
+                 select unnest(range_agg(tstzrange(w.from_at, w.to_at))) as span from koresync.windows w \
+                 where w.stream = $1 and w.state ",
+            $state,
+            " and w.to_at >= (select watermark from koresync.streams where stream = $1)) verified \
+               where span @> s.watermark), s.watermark) \
+             where s.stream = $1"
+        )
+    };
+}
+
 /// Last in a transaction: locks the stream's row and then, in a new statement that sees what was
 /// committed meanwhile, derives the watermark anew. Two windows that commit at once cannot miss each
 /// other this way.
 pub(super) async fn derive_watermark(connection: &mut PgConnection, stream: &str) -> Result<(), WarehouseError> {
-    sqlx::query("select from koresync.streams where stream = $1 for no key update")
+    if !is_planted(Defect::PrefixBeforeLock) {
+        sqlx::query("select from koresync.streams where stream = $1 for no key update")
+            .bind(stream)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let is_early = is_planted(Defect::WatermarkEarly);
+    sqlx::query(if is_early { derive!("in ('verified', 'planned')") } else { derive!("= 'verified'") })
         .bind(stream)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
-    sqlx::query(
-        // From where it is on: what is proved stays so, and an earlier start has put it back.
-        "update koresync.streams s set watermark = coalesce(( \
-             select upper(span) from ( \
-               select unnest(range_agg(tstzrange(w.from_at, w.to_at))) as span from koresync.windows w \
-               where w.stream = $1 and w.state = 'verified' \
-                 and w.to_at >= (select watermark from koresync.streams where stream = $1)) verified \
-             where span @> s.watermark), s.watermark) \
-         where s.stream = $1",
-    )
-    .bind(stream)
-    .execute(connection)
-    .await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 
 use super::{Warehouse, WarehouseError};
 use crate::domain::Window;
+use crate::faults::{Defect, is_planted};
 
 /// Which work comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -206,6 +207,12 @@ impl Warehouse {
         delay: TimeDelta,
         requests: u64,
     ) -> Result<(), WarehouseError> {
+        if is_planted(Defect::CommitTwice) {
+            sqlx::query("update koresync.windows set state = 'planned', verified_by = null, owner = null, lease_expires_at = null where id = $1")
+                .bind(claim.id)
+                .execute(&self.pool)
+                .await?;
+        }
         sqlx::query(
             "update koresync.windows set owner = null, lease_expires_at = null, \
                attempts = attempts + case when $3::text is null then 0 else 1 end, last_error = coalesce($3, last_error), \

@@ -36,8 +36,9 @@ impl Held {
 /// What the warehouse held at moments of rest.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The version of each contact at each moment.
-    held: Vec<(DateTime<Utc>, BTreeMap<String, u32>)>,
+    /// The version of each contact at the last look, and at each moment of rest.
+    last: BTreeMap<String, u32>,
+    past: Vec<(DateTime<Utc>, BTreeMap<String, u32>)>,
     changes: HashMap<String, i64>,
     watermark: Option<DateTime<Utc>>,
     /// From when on contacts may be called removed: the vendor's filter is known.
@@ -130,13 +131,11 @@ impl Memory {
     /// Each change that was seen, and no other, has its row; what was held at each moment is told right.
     async fn history(&mut self, site: &Site, held: &HashMap<String, Held>) {
         let versions: BTreeMap<String, u32> = held.iter().map(|(id, held)| (id.clone(), held.version())).collect();
-        if let Some((_, before)) = self.held.last() {
-            for (id, version) in before {
-                let now = versions.get(id);
-                assert!(now.is_some(), "{id} was held and is lost");
-                assert!(now >= Some(version), "{id} went back from version {version} to {now:?}");
-                *self.changes.entry(id.clone()).or_default() += i64::from(now != Some(version));
-            }
+        for (id, version) in &self.last {
+            let now = versions.get(id);
+            assert!(now.is_some(), "{id} was held and is lost");
+            assert!(now >= Some(version), "{id} went back from version {version} to {now:?}");
+            *self.changes.entry(id.clone()).or_default() += i64::from(now != Some(version));
         }
         let told: Vec<(String, i64)> = sqlx::query_as(
             "select c.conversation_id, count(*) from kore.contact_changes h join kore.contacts c using (contact_key) \
@@ -150,12 +149,17 @@ impl Memory {
             let (seen, told) = (self.changes.get(id).copied().unwrap_or(0), told.get(id).copied().unwrap_or(0));
             assert_eq!(told, seen, "changes of {id} in its history, and those that were seen");
         }
-        self.held.push((site.now(), versions));
+        self.last = versions;
+    }
+
+    /// Nobody is at work at this moment: what is held now is what was held as of it.
+    pub fn rest(&mut self, site: &Site) {
+        self.past.push((site.now(), self.last.clone()));
     }
 
     /// The past, asked for now.
     pub async fn judge_past(&self, site: &Site) {
-        for (moment, held) in self.held.iter().step_by(3) {
+        for (moment, held) in self.past.iter().step_by(3) {
             let told: Vec<(String, String)> =
                 sqlx::query_as("select conversation_id, language from kore.contacts_as_of($1)")
                     .bind(moment)
@@ -201,7 +205,8 @@ impl Seen<'_> {
         }
         match shown.as_deref() {
             Some([Listing::Well(version)]) => {
-                let held = held.unwrap_or_else(|| panic!("{id} was seen and is not held"));
+                let held =
+                    held.unwrap_or_else(|| panic!("{id} was seen by {look:?} and is not held: {:?}", self.contact));
                 assert!(
                     held.version() >= *version,
                     "{id} was seen as version {version} and is held as {}",

@@ -134,6 +134,7 @@ impl Sequence {
             operation.run(&site, &mut memory).await;
             site.clock.pass(TimeDelta::seconds(1));
             memory.judge(&site).await;
+            memory.rest(&site);
         }
         come_to_rest(&site, &mut memory).await;
         site.pool.close().await;
@@ -290,3 +291,39 @@ async fn come_to_rest(site: &Arc<Site>, memory: &mut Memory) {
 
 /// How long a sequence may take, of real time.
 pub const LONGEST: Duration = Duration::from_mins(3);
+
+/// Two backfills over the same contacts: the one that read first writes last.
+pub async fn older_beside_newer(database: &TestDatabase) {
+    let start = "2026-03-01T00:00:00Z".parse().expect("a time");
+    let habits = Habits { is_end_inclusive: false, is_descending: false };
+    let site = Arc::new(Site::new(database, start, habits, 1).await);
+    let mut memory = Memory::default();
+    let first =
+        [Operation::Add(vec![(600, 60), (700, 60), (800, 60)]), Operation::Sync, Operation::Change(0, Change::Content)];
+    for operation in first {
+        site.clock.pass(TimeDelta::seconds(1));
+        operation.run(&site, &mut memory).await;
+        site.clock.pass(TimeDelta::seconds(1));
+        memory.judge(&site).await;
+    }
+    let warehouse = site.warehouse();
+    let file = async |hours: i64| {
+        let range = Window::new(start + TimeDelta::hours(hours), start + TimeDelta::hours(71)).expect("a range");
+        warehouse.file_backfill(STREAM, range, Some(TimeDelta::days(7))).await.expect("a backfill")
+    };
+    let earlier = file(0).await;
+    // A page is in hand, and what it shows is of this moment.
+    let ran = site.run(Mode::Backfill(earlier), Some((Point::PageRead, 0))).await;
+    let Ran::Frozen(frozen) = ran else { panic!("it did not stand still: {ran:?}") };
+    site.clock.pass(TimeDelta::seconds(1));
+    Operation::Change(0, Change::Content).run(&site, &mut memory).await;
+    site.clock.pass(TimeDelta::seconds(1));
+    let later = file(1).await;
+    let ran = site.run(Mode::Backfill(later), None).await;
+    assert!(matches!(ran, Ran::To(Outcome::Done)), "{ran:?}");
+    site.clock.pass(TimeDelta::seconds(1));
+    memory.judge(&site).await;
+    assert_eq!(site.thaw(frozen).await, Outcome::Done);
+    memory.judge(&site).await;
+    site.pool.close().await;
+}

@@ -6,13 +6,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
+use koresync::simulate::Options;
 use koresync::warehouse::load::Proof;
 use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
 use sqlx::Connection as _;
 
-use crate::support::mirror::{connect, entry, registration};
+use crate::support::mirror::{connect, entry, population, registration};
 use crate::support::postgres::{TestDatabase, cluster};
 use crate::support::process::{Configuration, LOOK, Process, Program};
 use crate::support::site::{Site, chances, milliseconds, times};
@@ -57,6 +58,40 @@ async fn a_stale_lease_holder_cannot_commit() {
     commit.finish(&Learned::default()).await.expect("a commit");
     let twice = warehouse.open_commit(&held, entry).await;
     assert!(matches!(twice, Err(WarehouseError::Fenced)), "{twice:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_windows_that_commit_at_once_both_count_in_the_watermark() {
+    let database = TestDatabase::create().await;
+    let warehouse = warehouse(&database).await;
+    let now = SystemClock.now();
+    warehouse.register_streams(&[registration(now)]).await.expect("a stream");
+    warehouse.plan_live("support", now, TimeDelta::minutes(30), TimeDelta::zero(), 2).await.expect("windows");
+    let scope = Scope { streams: vec!["support".to_owned()], backfill_id: None };
+    let mut finishing = Vec::new();
+    // Both wait for somebody who holds the stream's row, their windows written.
+    let mut other = sqlx::PgConnection::connect(database.url()).await.expect("a connection");
+    sqlx::raw_sql("begin; select from koresync.streams for update").execute(&mut other).await.expect("a lock");
+    let mut last = now;
+    for owner in ["one", "other"] {
+        let claim = warehouse.claim(owner, &scope).await.expect("a claim").expect("a window");
+        last = claim.window.to;
+        let entry = entry(claim.window, 0, Some(Proof::Snapshot));
+        let commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
+        finishing.push(tokio::spawn(async move { commit.finish(&Learned::default()).await }));
+    }
+    let mut look = sqlx::PgConnection::connect(database.url()).await.expect("a connection");
+    let waiting =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut look).await.expect("a count") < 2 {
+        tokio::time::sleep(LOOK).await;
+    }
+    sqlx::raw_sql("commit").execute(&mut other).await.expect("a lock that is given up");
+    for finished in finishing {
+        finished.await.expect("no panic").expect("a commit");
+    }
+    let watermark = warehouse.stream_state("support").await.expect("the stream").watermark;
+    assert_eq!(watermark, last, "one of them did not see the other");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +160,25 @@ async fn a_frozen_daemon_wakes_up_to_windows_that_another_one_has_read() {
     site.assert_ledger_and_rows_agree().await;
     site.assert_equal().await;
     site.assert_ledger_closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_kept_for_as_long_as_a_read_takes() {
+    let database = TestDatabase::create().await;
+    let population = Options { contacts: 60, days: 2, latency: Duration::from_millis(2_500), ..population() };
+    let mut site = Site::start(database.url(), population).await;
+    let program = Program::new(&Configuration { lease: "1s", ..site.configuration() });
+    let (mut one, mut other) = (program.spawn(&["run", "--once"]), program.spawn(&["run", "--once"]));
+    for process in [&mut one, &mut other] {
+        assert_eq!(process.ended(SOON).await.code(), Some(0), "{}", process.told());
+    }
+    assert_eq!(
+        site.number("select count(*) from koresync.windows where fence > 1").await,
+        0,
+        "a window was taken away"
+    );
+    site.assert_ledger_and_rows_agree().await;
+    site.assert_equal().await;
 }
 
 /// Notes who claims each window, and whether somebody else finishes it. Each daemon logs in under a name of its own.

@@ -1,5 +1,6 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
+mod budget;
 mod commands;
 mod connections;
 mod crash_points;

@@ -33,7 +33,7 @@ use super::{Warehouse, WarehouseError, cross};
 use crate::domain::privacy::Guard;
 use crate::domain::rows::Contact;
 use crate::domain::{ContentHash, Payload};
-use crate::faults::Point;
+use crate::faults::{Defect, Point, is_planted};
 use counts::Counts;
 use dimensions::{Checkpoint, Keys};
 use insert::Staged;
@@ -118,7 +118,7 @@ impl Warehouse {
         .fetch_optional(&mut *transaction)
         .await?;
         match held {
-            Some((fence, now)) if fence == claim.fence => {
+            Some((fence, now)) if fence == claim.fence || is_planted(Defect::FenceNotChecked) => {
                 Ok(WindowCommit::over(self, (transaction, guard), claim.clone(), entry, now))
             }
             _ => Err(WarehouseError::Fenced),
@@ -170,9 +170,14 @@ impl Warehouse {
     where
         F: Future<Output = Result<T, WarehouseError>> + Send,
     {
-        let outcome = self.retrying(work, || self.dimensions.forget()).await;
+        let forget = || {
+            if !is_planted(Defect::CacheBeforeCommit) {
+                self.dimensions.forget();
+            }
+        };
+        let outcome = self.retrying(work, forget).await;
         if outcome.is_err() {
-            self.dimensions.forget();
+            forget();
         }
         outcome
     }
@@ -227,7 +232,8 @@ impl WindowCommit {
     /// Counts contacts as unchanged whose texts were held, under these keys, when their pages came. Errors
     /// with [`WarehouseError::Moved`] when one is held no more: only reading again tells what it is now.
     pub async fn confirm_unchanged(&mut self, texts: &[(Uuid, ContentHash)]) -> Result<(), WarehouseError> {
-        if held::count_texts(&mut self.transaction, texts).await? < texts.len() {
+        let is_trusted = is_planted(Defect::HeldNotConfirmed);
+        if !is_trusted && held::count_texts(&mut self.transaction, texts).await? < texts.len() {
             return Err(WarehouseError::Moved);
         }
         self.outcomes.unchanged += texts.len() as u64;
@@ -291,7 +297,12 @@ impl WindowCommit {
 
     async fn encode(&mut self, tables: &mut Tables, rows: &[Row<'_, '_>]) -> Result<(), WarehouseError> {
         let Warehouse { members, dimensions, .. } = &self.warehouse;
-        self.keys.resolve(members, dimensions, rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key))).await?;
+        let contacts = rows.iter().map(|(incoming, key, _)| (&incoming.contact, *key));
+        if is_planted(Defect::CacheBeforeCommit) {
+            self.keys.resolve_over(&mut self.transaction, dimensions, contacts).await?;
+        } else {
+            self.keys.resolve(members, dimensions, contacts).await?;
+        }
         for (incoming, key, first_seen_at) in rows {
             let contact = &incoming.contact;
             let placement = Placement {
@@ -333,7 +344,9 @@ impl WindowCommit {
     /// Keeps records that could not become rows, whole.
     pub async fn set_aside(&mut self, records: &[SetAside<'_>]) -> Result<(), WarehouseError> {
         let requested = (self.entry.requested_from, self.entry.requested_to);
-        super::quarantine::keep(&mut self.transaction, &self.claim.stream, records, requested, self.now).await?;
+        if !is_planted(Defect::QuarantineSwallowed) {
+            super::quarantine::keep(&mut self.transaction, &self.claim.stream, records, requested, self.now).await?;
+        }
         for record in records {
             self.counts.quarantined(&record.reason);
         }
@@ -370,6 +383,10 @@ impl WindowCommit {
     pub async fn finish(mut self, learned: &Learned) -> Result<Outcomes, WarehouseError> {
         self.keys.update_attributes(&mut self.transaction).await?;
         ledger::write(&mut self.transaction, &self.claim, &self.entry, self.outcomes, (self.read_at, self.now)).await?;
+        let is_early = is_planted(Defect::PrefixBeforeLock);
+        if is_early && self.entry.proof.is_some() {
+            derive_watermark(&mut self.transaction, &self.claim.stream).await?;
+        }
         keep_learned(&mut self.transaction, &self.claim.stream, learned, self.now).await?;
         // An answer came: whatever paused the stream is over.
         sqlx::query(
@@ -384,7 +401,9 @@ impl WindowCommit {
         cross(Point::BeforeWatermark)?;
         if self.entry.proof.is_some() {
             settling::note(&mut self.transaction, &self.claim, &self.sights, self.now).await?;
-            derive_watermark(&mut self.transaction, &self.claim.stream).await?;
+            if !is_early {
+                derive_watermark(&mut self.transaction, &self.claim.stream).await?;
+            }
             // The stream's row is locked from here on: reads that commit at once see each other.
             take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
         }

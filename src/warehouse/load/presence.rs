@@ -1,10 +1,11 @@
 //! Contacts that vanish at the vendor and contacts that come back: told by a read, never by a guess.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::WindowCommit;
+use crate::faults::{Defect, is_planted};
 use crate::warehouse::WarehouseError;
 
 /// What a read showed to be there.
@@ -76,13 +77,17 @@ impl WindowCommit {
         .await?;
         turn(&mut self.transaction, &returned, None, self.now).await?;
         self.outcomes.returned = returned.len() as u64;
-        if self.entry.proof.is_none() || !self.may_conclude(presence).await? {
+        let is_proved = self.entry.proof.is_some() || is_planted(Defect::RemovedUnproved);
+        if !is_proved || !self.may_conclude(presence).await? {
             return Ok(());
         }
+        let everything = (DateTime::UNIX_EPOCH, self.now + TimeDelta::days(1));
+        let asked = (self.entry.requested_from, self.entry.requested_to);
+        let (covered_from, covered_to) = if is_planted(Defect::RemovedUncovered) { everything } else { asked };
         let gone: Vec<Turn> = sqlx::query_as(
             "select c.contact_key, c.removed_at, c.updated_at from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
              where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
-               and r.requested_from >= $2 and r.requested_to <= $3 and r.read_at < $4 \
+               and r.requested_from >= $7 and r.requested_to <= $8 and r.read_at < $4 \
                and ($5 or c.duration_status is distinct from 'below_threshold') \
                and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id) \
              order by c.contact_key for update of c",
@@ -93,6 +98,8 @@ impl WindowCommit {
         .bind(presence.read_at)
         .bind(presence.includes_below_threshold)
         .bind(presence.ids)
+        .bind(covered_from)
+        .bind(covered_to)
         .fetch_all(&mut *self.transaction)
         .await?;
         turn(&mut self.transaction, &gone, Some(self.now), self.now).await?;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::held::{Held, lock_versions};
 use super::tables::CHILD_TABLES;
 use super::{Incoming, WindowCommit, changes};
+use crate::faults::{Defect, is_planted};
 use crate::warehouse::WarehouseError;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::settling::{FirstSight, Sight};
@@ -31,7 +32,8 @@ impl WindowCommit {
         let is_replaceable = |(incoming, held): &(&Incoming<'_>, &Held)| {
             locked.get(&held.contact_key).is_some_and(|(canonical, read_at)| {
                 let differs = *canonical != Some(incoming.canonical_hash) || held.privacy_id != incoming.privacy_id;
-                differs && read_at.is_none_or(|held_at| held_at <= incoming.read_at)
+                let is_newer = read_at.is_none_or(|held_at| held_at <= incoming.read_at);
+                differs && (is_newer || is_planted(Defect::OlderOverNewer))
             })
         };
         let differing: Vec<Replacement<'_, '_>> =
@@ -75,7 +77,9 @@ impl WindowCommit {
             let changed = batch.iter().filter(|replacement| has_changed(replacement));
             let changed: Vec<Uuid> = changed.map(|(_, held)| held.contact_key).collect();
             let before = before.into_iter().filter(|(key, _)| changed.contains(key)).collect();
-            changes::record(&mut self.transaction, &before, &after, self.now).await?;
+            if !is_planted(Defect::ChangeNotKept) {
+                changes::record(&mut self.transaction, &before, &after, self.now).await?;
+            }
             let newly_scored = |key: &&Uuid| {
                 let is_scored = |of: &BTreeMap<Uuid, changes::Contents>| of.get(*key).map(changes::Contents::is_scored);
                 is_scored(&before) == Some(false) && is_scored(&after) == Some(true)
@@ -93,7 +97,14 @@ fn has_changed((incoming, held): &Replacement<'_, '_>) -> bool {
 }
 
 async fn remove_rows(connection: &mut PgConnection, keys: &[Uuid]) -> Result<(), WarehouseError> {
-    for table in CHILD_TABLES {
+    if is_planted(Defect::ChildrenKept) {
+        sqlx::query("update kore.contact_agents set ordinal = ordinal + 1000 where contact_key = any($1)")
+            .bind(keys)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let is_kept = |table: &str| table == "contact_agents" && is_planted(Defect::ChildrenKept);
+    for table in CHILD_TABLES.into_iter().filter(|table| !is_kept(table)) {
         // The names are our own constants.
         sqlx::query(sqlx::AssertSqlSafe(format!("delete from kore.{table} where contact_key = any($1)")))
             .bind(keys)

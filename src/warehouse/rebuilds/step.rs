@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{KeptPayload, Looked, Place, RebuildScope, Remapped, fixed_hash, payloads, take_place, write_place};
 use crate::domain::privacy::Guard;
 use crate::domain::{ContentHash, Payload};
-use crate::faults::Point;
+use crate::faults::{Defect, Point, is_planted};
 use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
@@ -47,7 +47,11 @@ impl Warehouse {
         let (mut transaction, guard) = self.begin_load().await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(None) };
         go_by_key(&mut transaction).await?;
-        self.step((transaction, guard), Some(id), &place, most).await.map(Some)
+        let mut step = self.step((transaction, guard), Some(id), &place, most).await?;
+        if is_planted(Defect::RebuildNotedEarly) {
+            step.note_early().await?;
+        }
+        Ok(Some(step))
     }
 
     /// The next payloads after a key, of whatever stream, in a transaction like that of a rebuild that
@@ -89,6 +93,19 @@ impl Warehouse {
 }
 
 impl RebuildStep {
+    /// Notes that the step is done before anything of it is. Only a planted defect does so.
+    async fn note_early(&mut self) -> Result<(), WarehouseError> {
+        let Some(id) = self.id.take() else { return Ok(()) };
+        let last = self.payloads.last().map(|kept| kept.contact_key);
+        let counts = Looked { visited: self.payloads.len(), rewritten: 0, refused: 0 };
+        let ends = (self.is_last, self.is_last_of_range);
+        let (next, _) = self.warehouse.begin_load().await?;
+        let mut noting = std::mem::replace(&mut self.transaction, next);
+        write_place(&mut noting, id, last, counts, ends, self.warehouse.clock.database_time()).await?;
+        noting.commit().await?;
+        Ok(())
+    }
+
     /// Hands out the payloads, by key.
     pub fn take_payloads(&mut self) -> Vec<KeptPayload> {
         std::mem::take(&mut self.payloads)

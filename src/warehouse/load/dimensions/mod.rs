@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use making::{make_emotions, make_forms, make_metrics};
@@ -207,26 +207,47 @@ impl Keys {
             return Ok(());
         }
         let mut connection = members.acquire().await?;
+        self.make(&mut connection, cache, wanted).await
+    }
+
+    /// The same within somebody's transaction: what a rollback takes back stays remembered. Only a planted defect
+    /// does so.
+    pub(super) async fn resolve_over<'c, 'a: 'c>(
+        &mut self,
+        connection: &mut PgConnection,
+        cache: &DimensionCache,
+        contacts: impl Iterator<Item = (&'c Contact<'a>, Uuid)>,
+    ) -> Result<(), sqlx::Error> {
+        let wanted = self.collect(contacts);
+        self.make(connection, cache, wanted).await
+    }
+
+    async fn make(
+        &mut self,
+        connection: &mut PgConnection,
+        cache: &DimensionCache,
+        wanted: Wanted,
+    ) -> Result<(), sqlx::Error> {
         if !wanted.agents.is_empty() {
-            let found = self.make_agents(&mut connection, &wanted.agents).await?;
+            let found = self.make_agents(&mut *connection, &wanted.agents).await?;
             self.found.agents.extend(found);
         }
         if !wanted.queues.is_empty() {
-            let found = self.make_queues(&mut connection, &wanted.queues).await?;
+            let found = self.make_queues(&mut *connection, &wanted.queues).await?;
             self.found.queues.extend(found);
         }
         if !wanted.forms.is_empty() {
-            self.found.forms.extend(make_forms(&mut connection, wanted.forms).await?);
+            self.found.forms.extend(make_forms(&mut *connection, wanted.forms).await?);
         }
         if !wanted.metrics.is_empty() {
-            self.found.metrics.extend(make_metrics(&mut connection, wanted.metrics).await?);
+            self.found.metrics.extend(make_metrics(&mut *connection, wanted.metrics).await?);
         }
         if !wanted.emotions.is_empty() {
-            self.found.emotions.extend(make_emotions(&mut connection, wanted.emotions).await?);
+            self.found.emotions.extend(make_emotions(&mut *connection, wanted.emotions).await?);
         }
         for level in wanted.topics {
             if !level.is_empty() {
-                let found = self.make_topics(&mut connection, level).await?;
+                let found = self.make_topics(&mut *connection, level).await?;
                 self.found.topics.extend(found);
             }
         }
