@@ -36,6 +36,8 @@ pub struct Judgement {
     /// When the work on the read began.
     pub read_at: DateTime<Utc>,
     pub includes_below_threshold: bool,
+    /// Conversations that another read of the same range brought; `None` where nobody's absence is to be concluded.
+    pub also_seen: Option<Vec<String>>,
 }
 
 /// Writes a read. Nothing is left out because it lies outside the window: what came is kept.
@@ -65,8 +67,11 @@ pub async fn write(
     let in_window =
         records.iter().filter(|r| r.identity.started_at.is_some_and(|at| claim.window.contains(at))).count();
     let ids: Vec<&str> = records.iter().filter_map(|r| r.identity.conversation_id.as_deref()).collect();
+    let also_seen = judgement.also_seen.iter().flatten().map(String::as_str);
+    let seen: Vec<&str> = ids.iter().copied().chain(also_seen).collect();
     let presence = Presence {
         ids: &ids,
+        seen: judgement.also_seen.is_some().then_some(&seen),
         read_at: judgement.read_at,
         includes_below_threshold: judgement.includes_below_threshold,
         filter_field: learned.filter_field,

@@ -208,6 +208,14 @@ impl<'s> WindowReader<'s> {
         }
     }
 
+    /// Reads the window once more, at another page size, after a read that is proved by its count. Where as many contacts went
+    /// as came meanwhile, one may have slid through between two pages of either, hardly of both. `None` when this read is not
+    /// proved at once.
+    pub(super) async fn read_again(&mut self) -> Result<Option<(Read, Proof)>, ReadError> {
+        let Walk::Whole(read) = self.walk(alternative(self.limit), true).await? else { return Ok(None) };
+        Ok(by_one_read(&read.tally).map(|proof| (read, proof)))
+    }
+
     /// The parts of a window whose reads prove nothing: single pages when ids repeat in every read,
     /// halves otherwise; `None` when it is one page or one second already.
     fn smaller(&mut self, reads: &[Tally], is_one_page: bool) -> Option<Vec<Window>> {

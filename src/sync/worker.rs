@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
@@ -15,7 +15,7 @@ use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
 use crate::domain::Window;
 use crate::faults::Point;
-use crate::warehouse::load::{Outcomes, Proof};
+use crate::warehouse::load::{Outcomes, Presence, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::windows::{Claim, Lane, Reason};
 use crate::warehouse::{Warehouse, WarehouseError, cross};
@@ -93,9 +93,10 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
     let mut reader = WindowReader::new(source, bench, &state, metered, &heartbeat.lost, claim.window);
     let verdict = reader.read().await;
     let mut learned = std::mem::take(&mut reader.learned);
-    let judgement = |proof, failure| Judgement {
+    let judgement = |proof, failure, also_seen| Judgement {
         proof,
         failure,
+        also_seen,
         requests: metered.requests(),
         read_at,
         includes_below_threshold: source.include_below_threshold,
@@ -109,7 +110,14 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
             {
                 learned.below_threshold_effect = compare_below_threshold(source, claim, &read, metered).await;
             }
-            let judgement = judgement(Some(proof), None);
+            let second = look_for_the_missing(bench, &mut reader, claim, (&read, proof), (read_at, source)).await;
+            let (read, proof, also_seen) = match second {
+                Ok(Missing::Nobody) => (read, proof, Some(Vec::new())),
+                Ok(Missing::LookedForAgain(again, proof)) => (again, proof, Some(ids(&read))),
+                Ok(Missing::Unknown) => (read, proof, None),
+                Err(error) => return not_written(warehouse, claim, error, metered.requests()).await,
+            };
+            let judgement = judgement(Some(proof), None, also_seen);
             write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Verified)
         }
         Ok(Verdict::Unproved(read, why)) => {
@@ -119,7 +127,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
                 "A window is kept but not verified; it will be read again."
             );
             let failure = Some((why, retry_delay(claim.attempts)));
-            let judgement = judgement(None, failure);
+            let judgement = judgement(None, failure, Some(Vec::new()));
             write(bench, (source, &state), claim, &read, &judgement, learned).await.map(|_| Done::Unverified)
         }
         Ok(Verdict::Split(parts, why)) => {
@@ -140,6 +148,46 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
         }
         Err(error) => not_written(warehouse, claim, error, metered.requests()).await,
     }
+}
+
+/// What is known of held contacts that a read lacks.
+enum Missing {
+    Nobody,
+    /// Another read looked for them too.
+    LookedForAgain(Read, Proof),
+    Unknown,
+}
+
+/// A count is no proof of a single contact's absence: where as many come as go while pages are read, one may slide through
+/// between two of them. So before a contact is called gone the range is read once more, cut at other places.
+async fn look_for_the_missing(
+    bench: &Bench,
+    reader: &mut WindowReader<'_>,
+    claim: &Claim,
+    (read, proof): (&Read, Proof),
+    (read_at, source): (DateTime<Utc>, &Source),
+) -> Result<Missing, WarehouseError> {
+    if proof != Proof::Count {
+        return Ok(Missing::Nobody);
+    }
+    let ids = ids(read);
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let includes_below_threshold = source.include_below_threshold;
+    let presence = Presence { ids: &ids, seen: None, read_at, includes_below_threshold, filter_field: None };
+    if !bench.warehouse.lacks_held(&claim.stream, claim.window.request_range(), &presence).await? {
+        return Ok(Missing::Nobody);
+    }
+    // What it costs is not lost: a failure leaves the first read as it was.
+    match reader.read_again().await {
+        Ok(Some((again, proof))) => Ok(Missing::LookedForAgain(again, proof)),
+        Ok(None) | Err(ReadError::Api(_)) => Ok(Missing::Unknown),
+        Err(ReadError::Lost) => Err(WarehouseError::Fenced),
+        Err(ReadError::Warehouse(error)) => Err(error),
+    }
+}
+
+fn ids(read: &Read) -> Vec<String> {
+    read.records.iter().filter_map(|record| record.identity.conversation_id.clone()).collect()
 }
 
 async fn not_written(warehouse: &Warehouse, claim: &Claim, error: WarehouseError, requests: u64) -> Done {

@@ -115,6 +115,10 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, body: String) -> Respons
     let (offset, limit) =
         (usize::try_from(number("offset")).expect("an offset"), usize::try_from(number("limit")).expect("a limit"));
     let fault = inner.faults.pop_front();
+    let shift = (inner.at_work_since.unwrap_or_else(|| inner.clock.millis()), Millis::MAX);
+    if fault.is_some() {
+        inner.world.troubled.push(shift);
+    }
     match fault {
         Some(Fault::Http500) => return (StatusCode::INTERNAL_SERVER_ERROR, "no").into_response(),
         Some(Fault::RateLimited) => {
@@ -137,7 +141,6 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, body: String) -> Respons
     }
     let total = records.len();
     let answer = json!({"results": page, "totalResults": total, "hasMore": offset + limit < total}).to_string();
-    let shift = (inner.at_work_since.unwrap_or_else(|| inner.clock.millis()), Millis::MAX);
     let first = listed.iter().find(|contact| contact.record().is_some()).map(|contact| contact.id.clone());
     match fault {
         Some(Fault::Cut) => return (StatusCode::OK, Body::from(answer[..answer.len() / 2].to_owned())).into_response(),
@@ -146,7 +149,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, body: String) -> Respons
                 first.and_then(|first| inner.world.contacts.keys().position(|id| *id == first)).expect("a contact");
             inner.world.change(place, Change::Remove, shift);
             inner.world.add(to - 1_000, 60_000, shift);
-            inner.world.deceived.push((shift.0, shift.1));
+            inner.world.deceived.push(shift);
         }
         Some(Fault::Insert) => {
             inner.world.add(from + 1_000, 60_000, shift);

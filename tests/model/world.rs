@@ -178,6 +178,8 @@ pub struct World {
     /// Spans in which as many contacts went as came while their pages were read: the total stays, each id comes once, and
     /// yet one may have slid through between two pages. No arithmetic can tell; the next look finds it.
     pub deceived: Vec<(Millis, Millis)>,
+    /// Spans in which some request failed.
+    pub troubled: Vec<(Millis, Millis)>,
 }
 
 impl World {
@@ -186,7 +188,7 @@ impl World {
         for (_, until, _) in self.contacts.values_mut().flat_map(|contact| &mut contact.history) {
             *until = now.min(*until);
         }
-        for (_, until) in &mut self.deceived {
+        for (_, until) in self.deceived.iter_mut().chain(&mut self.troubled) {
             *until = now.min(*until);
         }
     }
@@ -209,6 +211,10 @@ impl World {
 
     pub fn may_deceive(&self, moment: Millis) -> bool {
         self.deceived.iter().any(|(from, until)| (*from..=*until).contains(&moment))
+    }
+
+    pub fn is_troubled(&self, moment: Millis) -> bool {
+        self.troubled.iter().any(|(from, until)| (*from..=*until).contains(&moment))
     }
 
     /// Does something to the n-th contact, counted around, where it makes sense. Gives whether it did.

@@ -228,6 +228,7 @@ async fn empty_read(mirror: &Mirror, window: Window, proof: Option<Proof>, learn
     let mut commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
     let presence = Presence {
         ids: &[],
+        seen: Some(&[]),
         read_at: mirror.clock.now() + TimeDelta::seconds(1),
         includes_below_threshold: true,
         filter_field: learned.filter_field,

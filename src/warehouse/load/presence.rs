@@ -6,13 +6,15 @@ use uuid::Uuid;
 
 use super::WindowCommit;
 use crate::faults::{Defect, is_planted};
-use crate::warehouse::WarehouseError;
+use crate::warehouse::{Warehouse, WarehouseError};
 
 /// What a read showed to be there.
 #[derive(Debug, Clone, Copy)]
 pub struct Presence<'a> {
     /// The conversation ids received.
     pub ids: &'a [&'a str],
+    /// Those, and what other reads of the range brought; `None` where nobody's absence is to be concluded.
+    pub seen: Option<&'a [&'a str]>,
     /// When the work on the read began: contacts that came later are not judged by it.
     pub read_at: DateTime<Utc>,
     /// Whether contacts below the threshold were asked for; their absence means nothing otherwise.
@@ -23,6 +25,44 @@ pub struct Presence<'a> {
 
 /// A contact that goes or comes back: its key, `removed_at` and `updated_at` before.
 type Turn = (Uuid, Option<DateTime<Utc>>, DateTime<Utc>);
+
+/// Contacts of a stream ($1) within a range ($2, $3) that were received before ($4), whether below the threshold too ($5),
+/// and are not among those seen ($6): of those that a range within $7 to $8 brought.
+macro_rules! gone {
+    ($select:literal, $rest:literal) => {
+        concat!(
+            $select,
+            " from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
+             where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
+               and r.requested_from >= $7 and r.requested_to <= $8 and r.read_at < $4 \
+               and ($5 or c.duration_status is distinct from 'below_threshold') \
+               and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id) ",
+            $rest
+        )
+    };
+}
+
+impl Warehouse {
+    /// Whether a read of this request range would call a contact gone, were it to be concluded.
+    pub async fn lacks_held(
+        &self,
+        stream: &str,
+        (from, to): (DateTime<Utc>, DateTime<Utc>),
+        presence: &Presence<'_>,
+    ) -> Result<bool, WarehouseError> {
+        Ok(sqlx::query_scalar(gone!("select count(*) > 0", ""))
+            .bind(stream)
+            .bind(from)
+            .bind(to)
+            .bind(presence.read_at)
+            .bind(presence.includes_below_threshold)
+            .bind(presence.ids)
+            .bind(from)
+            .bind(to)
+            .fetch_one(&self.pool)
+            .await?)
+    }
+}
 
 /// Writes `removed_at` of contacts, and a row of history for each.
 async fn turn(
@@ -78,26 +118,23 @@ impl WindowCommit {
         turn(&mut self.transaction, &returned, None, self.now).await?;
         self.outcomes.returned = returned.len() as u64;
         let is_proved = self.entry.proof.is_some() || is_planted(Defect::RemovedUnproved);
-        if !is_proved || !self.may_conclude(presence).await? {
+        let Some(seen) = presence.seen.filter(|_| is_proved) else { return Ok(()) };
+        if !self.may_conclude(presence).await? {
             return Ok(());
         }
         let everything = (DateTime::UNIX_EPOCH, self.now + TimeDelta::days(1));
         let asked = (self.entry.requested_from, self.entry.requested_to);
         let (covered_from, covered_to) = if is_planted(Defect::RemovedUncovered) { everything } else { asked };
-        let gone: Vec<Turn> = sqlx::query_as(
-            "select c.contact_key, c.removed_at, c.updated_at from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
-             where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
-               and r.requested_from >= $7 and r.requested_to <= $8 and r.read_at < $4 \
-               and ($5 or c.duration_status is distinct from 'below_threshold') \
-               and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id) \
-             order by c.contact_key for update of c",
-        )
+        let gone: Vec<Turn> = sqlx::query_as(gone!(
+            "select c.contact_key, c.removed_at, c.updated_at",
+            "order by c.contact_key for update of c"
+        ))
         .bind(&self.claim.stream)
         .bind(self.entry.requested_from)
         .bind(self.entry.requested_to)
         .bind(presence.read_at)
         .bind(presence.includes_below_threshold)
-        .bind(presence.ids)
+        .bind(seen)
         .bind(covered_from)
         .bind(covered_to)
         .fetch_all(&mut *self.transaction)
