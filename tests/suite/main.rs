@@ -1,6 +1,7 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
 mod commands;
+mod database_faults;
 mod demo;
 mod economy;
 mod erasing;

@@ -60,11 +60,6 @@ fn with_password(url: &str) -> String {
     format!("{user}:{PASSWORD}@{rest}")
 }
 
-async fn page(address: &str, path: &str) -> String {
-    let answer = reqwest::get(format!("http://{address}{path}")).await.expect("an answer");
-    answer.text().await.expect("a text")
-}
-
 /// A refused run, then a daemon that catches up among faults, then what an operator looks at. Gives all that was told.
 async fn everything_told(site: &Site, log_level: &'static str, log_format: &'static str, flags: &[&str]) -> String {
     let configuration = Configuration { log_level, log_format, page_size: 100, ..site.configuration() };
@@ -75,14 +70,13 @@ async fn everything_told(site: &Site, log_level: &'static str, log_format: &'sta
 
     let program = Program::new(&Configuration { client_secret: RIGHT_SECRET.to_owned(), ..configuration });
     let mut daemon = program.spawn(&with(&["run"]));
-    let address = daemon.address().await;
     let began = Instant::now();
     while !site.is_caught_up().await {
         assert!(daemon.is_running() && began.elapsed() < SOON, "it does not catch up:\n{}", daemon.told());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for path in ["/metrics", "/readyz", "/livez"] {
-        told += &page(&address, path).await;
+        told += &daemon.page(path).await;
     }
     daemon.terminate();
     assert_eq!(daemon.ended(SOON).await.code(), Some(0));

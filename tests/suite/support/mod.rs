@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod disk;
 pub mod dump;
 pub mod mirror;
 pub mod postgres;

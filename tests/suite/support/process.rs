@@ -193,6 +193,13 @@ impl Process {
         }
     }
 
+    /// What the daemon answers to GET.
+    pub async fn page(&mut self, path: &str) -> String {
+        let address = self.address().await;
+        let answer = reqwest::get(format!("http://{address}{path}")).await.expect("an answer");
+        answer.text().await.expect("a text")
+    }
+
     /// The address that the daemon listens on, once it does.
     pub async fn address(&mut self) -> String {
         self.tells("koresync starts.").await;
