@@ -7,6 +7,7 @@ mod economy;
 mod erasing;
 mod exits;
 mod history;
+mod hostile;
 mod kills;
 mod leases;
 mod loading;
