@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use super::complaint::{Complaint, has_errors};
 use super::error::{ApiError, Outage};
 use super::http::{Answer, Failure, describe};
+use super::large::Right;
 use super::request::PageRequest;
 use crate::json::{Value, split_page};
 
@@ -23,6 +24,7 @@ pub(super) struct Content {
     pub(super) has_more: Option<bool>,
     pub(super) total_pages: Option<u64>,
     pub(super) date: Option<DateTime<Utc>>,
+    pub(super) right: Option<Right>,
 }
 
 /// Classifies what came of one attempt.
@@ -86,6 +88,7 @@ fn content(answer: &Answer) -> Option<Content> {
         has_more: member("hasMore", "has_more").and_then(flag),
         total_pages: member("totalPages", "total_pages").and_then(count),
         date: answer.date,
+        right: answer.right.clone(),
         body: body.clone(),
     })
 }
@@ -108,7 +111,8 @@ fn unreachable(error: &reqwest::Error) -> ApiError {
     let outage = if error.is_timeout() {
         Outage::Timeout
     } else if error.is_connect() {
-        Outage::Connect(describe(error))
+        let cause = describe(error);
+        if cause.contains("certificate") { Outage::Untrusted(cause) } else { Outage::Connect(cause) }
     } else {
         Outage::Broken(describe(error))
     };

@@ -20,6 +20,7 @@ use super::credentials::{Credentials, Signer};
 use super::endpoint::{Endpoint, SettingError};
 use super::error::ApiError;
 use super::http;
+use super::large::{LargeAnswers, Right};
 use super::request::PageRequest;
 use super::retry::{Delays, RetryPolicy};
 use super::token::{TokenClaims, decode_claims};
@@ -48,6 +49,8 @@ pub struct Page {
     pub elapsed: Duration,
     /// Requests sent for this page, the answered one included.
     pub attempts: u32,
+    /// Of a large body; dropped with it.
+    right: Option<Right>,
 }
 
 impl fmt::Debug for Page {
@@ -62,6 +65,7 @@ impl fmt::Debug for Page {
             .field("date", &self.date)
             .field("elapsed", &self.elapsed)
             .field("attempts", &self.attempts)
+            .field("is_large", &self.right.is_some())
             .finish()
     }
 }
@@ -77,6 +81,7 @@ pub struct Client {
     clock: SharedClock,
     retry: RetryPolicy,
     random: Mutex<StdRng>,
+    large: LargeAnswers,
     stop: CancellationToken,
 }
 
@@ -103,6 +108,7 @@ impl Client {
             clock,
             retry,
             random: Mutex::new(StdRng::seed_from_u64(seed)),
+            large: LargeAnswers::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -112,6 +118,13 @@ impl Client {
     #[must_use]
     pub fn stopped_by(mut self, stop: CancellationToken) -> Self {
         self.stop = stop;
+        self
+    }
+
+    /// Takes turns with others at large answers.
+    #[must_use]
+    pub fn sharing(mut self, large: LargeAnswers) -> Self {
+        self.large = large;
         self
     }
 
@@ -209,14 +222,14 @@ impl Client {
         let request_to_send = self.http.post(url).headers(self.headers.clone()).header(AUTH, auth).body(body);
         let sent = Instant::now();
         let max_bytes = self.endpoint.max_body_bytes;
-        let exchange = Box::pin(http::exchange(request_to_send, max_bytes, now));
+        let exchange = Box::pin(http::exchange(request_to_send, (max_bytes, &self.large), now));
         let outcome = self.stop.run_until_cancelled(exchange).await.ok_or(ApiError::Stopped)?;
         let elapsed = sent.elapsed();
         let read = classify(outcome, request, max_bytes);
         self.count(read.as_ref().err().map_or("ok", ApiError::label), elapsed);
-        let Content { body, records, total, has_more, total_pages, date } = read?;
+        let Content { body, records, total, has_more, total_pages, date, right } = read?;
         tracing::debug!(records = records.len(), total, attempts, elapsed_ms = elapsed.as_millis(), "A page was read.");
-        Ok(Page { body, records, total, has_more, total_pages, date, elapsed, attempts })
+        Ok(Page { body, records, total, has_more, total_pages, date, elapsed, attempts, right })
     }
 
     fn count(&self, outcome: &'static str, elapsed: Duration) {

@@ -56,7 +56,9 @@ pub enum ApiError {
     #[error("the API is unavailable: {outage}")]
     Unavailable { outage: Outage, retry_after: Option<Duration> },
     /// The answer is larger than we are willing to hold: ask for fewer records.
-    #[error("the answer is larger than max_body_bytes ({max_bytes} bytes after decompression)")]
+    #[error(
+        "the answer is larger than api.max_body_bytes allows ({max_bytes} bytes after decompression): raise that, or lower api.page_size"
+    )]
     TooLarge { max_bytes: u64 },
     /// The budget could not say whether a request may be sent.
     #[error("the budget of requests could not be kept")]
@@ -69,10 +71,16 @@ pub enum ApiError {
 /// How the API was unavailable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Outage {
+    /// The server's certificate does not verify.
+    #[error(
+        "no connection: {0}. Where a proxy signs for the API, give the certificates of its authority to this machine, or name \
+         the file by SSL_CERT_FILE in the environment"
+    )]
+    Untrusted(String),
     /// DNS, TCP or TLS.
     #[error("no connection: {0}")]
     Connect(String),
-    #[error("no answer in time")]
+    #[error("no whole answer in time; if its pages are large or slow to come, lower api.page_size")]
     Timeout,
     /// The connection broke, or the compressed body did.
     #[error("the answer broke off: {0}")]

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use super::endpoint::{Endpoint, SettingError};
+use super::large::{LARGE_BYTES, LargeAnswers, Right};
 use super::retry_after;
 
 /// Of an answer that is no success: enough for its message.
@@ -24,6 +25,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// Decompressed; of an answer that is no success perhaps only its start.
     pub(super) body: Bytes,
+    /// Of a large body; dropped with it.
+    pub(super) right: Option<Right>,
 }
 
 /// Why there is no answer.
@@ -62,7 +65,7 @@ pub(super) fn client(endpoint: &Endpoint) -> Result<reqwest::Client, SettingErro
 /// Sends one request and reads its answer, `max_bytes` at most.
 pub(super) async fn exchange(
     request: reqwest::RequestBuilder,
-    max_bytes: u64,
+    (max_bytes, large): (u64, &LargeAnswers),
     now: DateTime<Utc>,
 ) -> Result<Answer, Failure> {
     let mut response = request.send().await.map_err(|error| Failure::Transport(error.without_url()))?;
@@ -70,29 +73,37 @@ pub(super) async fn exchange(
     let date = header(response.headers(), &DATE).and_then(retry_after::http_date);
     let retry_after =
         header(response.headers(), &RETRY_AFTER).and_then(|text| retry_after::wait(text, date.unwrap_or(now)));
-    let body = if status.is_success() {
-        read_whole(&mut response, max_bytes).await?
+    let (body, right) = if status.is_success() {
+        read_whole(&mut response, max_bytes, large).await?
     } else {
-        read_start(&mut response, LONGEST_COMPLAINT_BYTES.min(max_bytes)).await
+        (read_start(&mut response, LONGEST_COMPLAINT_BYTES.min(max_bytes)).await, None)
     };
-    Ok(Answer { status, date, clock_behind: date.map(|date| date - now), retry_after, body })
+    Ok(Answer { status, date, clock_behind: date.map(|date| date - now), retry_after, body, right })
 }
 
-async fn read_whole(response: &mut reqwest::Response, max_bytes: u64) -> Result<Bytes, Failure> {
+async fn read_whole(
+    response: &mut reqwest::Response,
+    max_bytes: u64,
+    large: &LargeAnswers,
+) -> Result<(Bytes, Option<Right>), Failure> {
     if response.content_length().is_some_and(|length| length > max_bytes) {
         return Err(Failure::TooLarge { held_bytes: 0 });
     }
     // Told by a server that does not compress; a body that grows is copied again and again.
     let length = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = BytesMut::with_capacity(length.unwrap_or_default());
+    let mut right = None;
     while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Transport(error.without_url()))? {
         let held_bytes = (body.len() + chunk.len()) as u64;
         if held_bytes > max_bytes {
             return Err(Failure::TooLarge { held_bytes });
         }
+        if held_bytes > LARGE_BYTES && right.is_none() {
+            right = large.right().await;
+        }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), right))
 }
 
 /// The start of a body, or as much of it as came: the status alone says enough.

@@ -4,16 +4,12 @@ mod api;
 mod database;
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, exit, output};
-use crate::config::{Secret, Settings};
-
-/// Bits of a file's mode that let everybody on the machine in.
-const OTHERS: u32 = 0o007;
+use crate::config::{Exposure, Secret, Settings};
 
 /// Try everything that a run needs, a line each, with the mend.
 ///
@@ -170,13 +166,7 @@ fn configuration(context: &Context, only: Option<&str>, told: &mut Told) -> Resu
 
 /// Each secret file once, whoever uses it.
 fn secrets(settings: &Settings, told: &mut Told) -> Result<(), anyhow::Error> {
-    let streams = settings.streams.values().map(|stream| stream.api.credentials.secret());
-    let others = [&settings.warehouse.url, &settings.server.token, &settings.privacy.key];
-    let mut files: Vec<&Secret> =
-        others.into_iter().filter_map(Option::as_ref).chain(streams).filter(|s| s.file().is_some()).collect();
-    files.sort_by_key(|secret| secret.file());
-    files.dedup_by_key(|secret| secret.file());
-    for secret in files {
+    for secret in settings.secret_files() {
         told.tell(secret_file(secret))?;
     }
     Ok(())
@@ -193,12 +183,9 @@ fn secret_file(secret: &Secret) -> Finding {
             Exit::Configuration,
         );
     }
-    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & OTHERS == 0 {
-        Finding::fine(check, "readable, and not by everybody")
-    } else {
-        let found = format!("open to everybody on this machine (mode {:o})", mode & 0o777);
-        Finding::warning(check, found, format!("chmod o= {}", path.display()))
+    match secret.exposure() {
+        None => Finding::fine(check, "readable, and not by everybody"),
+        Some(Exposure { found, mend }) => Finding::warning(check, found, mend),
     }
 }
 

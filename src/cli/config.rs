@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{Context, Ended, Exit, output};
-use crate::config::{ConfigError, Loader, SEARCHED, Settings, Starter};
+use crate::config::{ConfigError, Exposure, Loader, SEARCHED, Settings, Starter};
 
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -176,6 +176,11 @@ fn validate(context: &Context) -> Result<Exit, anyhow::Error> {
     let from = context.loader.chosen_file().map_or("the environment".into(), |file| file.display().to_string());
     let streams: Vec<_> = settings.streams.keys().map(String::as_str).collect();
     output::say(&format!("{from}: nothing wrong; streams: {}", streams.join(", ")));
+    for secret in settings.secret_files() {
+        if let (Some(file), Some(Exposure { found, mend })) = (secret.file(), secret.exposure()) {
+            output::say(&format!("{} is {found}: {mend}", file.display()));
+        }
+    }
     Ok(Exit::Done)
 }
 

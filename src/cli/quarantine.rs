@@ -107,7 +107,9 @@ pub async fn execute(args: QuarantineArgs, context: &Context) -> Result<Exit, an
                     time(*first_seen_at)
                 ));
                 if shown.payload.is_empty() {
-                    output::say("nothing of its text is kept: nobody can tell what is personal in it");
+                    output::say(
+                        "nothing of its text is kept: it is too large, or nobody can tell what is personal in it",
+                    );
                 }
                 output::data(&shown.payload)?;
             }

@@ -11,7 +11,7 @@ use super::lifecycle::{Ending, Lifecycle};
 use super::session::{self, Patience};
 use super::upkeep::{CHECKS, Upkeep};
 use super::{Context, Ended, Exit, output};
-use crate::config::Settings;
+use crate::config::{Exposure, Settings};
 use crate::domain::clock::SharedClock;
 use crate::server::notify::{self, Heartbeat};
 use crate::server::{self, CheckState, Readiness};
@@ -45,11 +45,20 @@ pub async fn execute(args: RunArgs, context: &Context) -> Result<Exit, anyhow::E
     logs::install(&settings.log)?;
     settings.require_streams()?;
     settings.check_secrets()?;
+    warn_of_exposures(&settings);
     let settings = Arc::new(settings);
     if args.once {
         Box::pin(once(settings, Arc::clone(&context.clock))).await
     } else {
         Box::pin(daemon(settings, Arc::clone(&context.clock))).await
+    }
+}
+
+fn warn_of_exposures(settings: &Settings) {
+    for secret in settings.secret_files() {
+        if let (Some(file), Some(Exposure { found, mend })) = (secret.file(), secret.exposure()) {
+            tracing::warn!(file = %file.display(), mend, "A secret file is {found}.");
+        }
     }
 }
 

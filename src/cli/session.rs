@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::coarse;
 use super::{Ended, Exit, output};
-use crate::api::{self, SecretSource, SettingError};
+use crate::api::{self, LargeAnswers, SecretSource, SettingError};
 use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSettings, ThresholdPlace};
 use crate::domain::clock::SharedClock;
 use crate::domain::privacy::Kind;
@@ -29,6 +29,8 @@ const CONNECTIONS_BESIDE_WORKERS: usize = 3;
 const CONNECTIONS_OF_A_READER: u32 = 2;
 /// No page is asked for longer than this before its window is given back.
 const PAGE_GIVE_UP: Duration = Duration::from_mins(2);
+/// However short `sync.give_up` is, an answer may take so long.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries of a database that is away, and between two words about it.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(30);
@@ -240,6 +242,7 @@ pub async fn sources(
 ) -> Result<Vec<Source>, anyhow::Error> {
     let mut budgets: BTreeMap<&str, Arc<AccountBudget>> = BTreeMap::new();
     let mut sources = Vec::new();
+    let large = LargeAnswers::default();
     for &stream in streams {
         let account = stream.api.account_id.as_str();
         let budget = if let Some(budget) = budgets.get(account) {
@@ -252,7 +255,7 @@ pub async fn sources(
         };
         sources.push(Source {
             stream: stream.name.clone(),
-            client: client(settings, stream, warehouse.clock())?.stopped_by(stop.clone()),
+            client: client(settings, stream, warehouse.clock())?.stopped_by(stop.clone()).sharing(large.clone()),
             budget,
             page_size: stream.api.page_size,
             paging: habit(stream.api.paging),
@@ -274,8 +277,10 @@ pub fn poll_interval(settings: &Settings, stream: &StreamSettings) -> Duration {
 
 /// The client of a stream's server. Sends nothing yet.
 pub fn client(settings: &Settings, stream: &StreamSettings, clock: &SharedClock) -> Result<api::Client, anyhow::Error> {
-    let retry = api::RetryPolicy { give_up: settings.sync.give_up.min(PAGE_GIVE_UP), ..api::RetryPolicy::default() };
-    let endpoint = endpoint(stream)?;
+    let give_up = settings.sync.give_up.min(PAGE_GIVE_UP);
+    let retry = api::RetryPolicy { give_up, ..api::RetryPolicy::default() };
+    let mut endpoint = endpoint(stream)?;
+    endpoint.timeouts.total = endpoint.timeouts.total.min(give_up.max(ANSWER_WITHIN));
     Ok(api::Client::new(endpoint, credentials(&stream.api), Arc::clone(clock), retry, rand::random())?)
 }
 

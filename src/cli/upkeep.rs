@@ -237,6 +237,13 @@ impl Upkeep {
 }
 
 async fn look(warehouse: Warehouse) -> Seen {
+    match ask(&warehouse).await {
+        Err(error) => Err(warehouse.explain(error).await),
+        seen => seen,
+    }
+}
+
+async fn ask(warehouse: &Warehouse) -> Seen {
     let now = warehouse.now().await?;
     Ok(Look {
         streams: warehouse.stream_statuses().await?,

@@ -21,7 +21,7 @@ pub use layers::Override;
 pub use loader::{Loader, SEARCHED};
 pub use privacy::PrivacySettings;
 pub use sample::{SAMPLE, Starter};
-pub use secret::{Secret, SecretError};
+pub use secret::{Exposure, Secret, SecretError};
 pub use settings::{
     LogFormat, LogSettings, ServerSettings, Settings, StreamSettings, SyncSettings, WarehouseConnection,
     WarehouseSettings,

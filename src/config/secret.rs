@@ -1,9 +1,13 @@
 //! Values that nobody may see.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+
+/// Bits of a file's mode that let everybody on the machine in.
+const OTHERS: u32 = 0o007;
 
 /// A secret given in the configuration, or the file that holds it.
 ///
@@ -32,6 +36,16 @@ impl Secret {
         }
     }
 
+    /// What is wrong with the file's mode, and the mend, when everybody on this machine may open it.
+    pub fn exposure(&self) -> Option<Exposure> {
+        let path = self.file()?;
+        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+        (mode & OTHERS != 0).then(|| Exposure {
+            found: format!("open to everybody on this machine (mode {mode:o})"),
+            mend: format!("chmod 600 {0}, or 640 where koresync reads it by its group", path.display()),
+        })
+    }
+
     /// The file to watch for a rotated secret.
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -50,6 +64,13 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A secret file that others can read, told in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    pub found: String,
+    pub mend: String,
+}
+
 /// A secret file that cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -57,4 +78,31 @@ pub enum SecretError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the secret file {} is empty", path.display())]
     Empty { path: PathBuf },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_everybody_may_open_is_told_with_the_mend() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "hunter2").expect("a file");
+        let secret = Secret::File(path.clone());
+        for (mode, is_open) in
+            [(0o600, false), (0o640, false), (0o644, true), (0o666, true), (0o604, true), (0o602, true)]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+            let exposure = secret.exposure();
+            assert_eq!(exposure.is_some(), is_open, "{mode:o}");
+            if let Some(Exposure { found, mend }) = exposure {
+                assert!(
+                    found.contains(&format!("{mode:o}")) && mend.contains(&format!("chmod 600 {}", path.display()))
+                );
+            }
+        }
+        assert_eq!(Secret::Given("hunter2".into()).exposure(), None);
+        assert_eq!(Secret::File(folder.path().join("missing")).exposure(), None);
+    }
 }

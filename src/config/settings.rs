@@ -242,6 +242,17 @@ impl Settings {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 
+    /// Each secret that is a file once, whoever uses it, by its path.
+    pub fn secret_files(&self) -> Vec<&Secret> {
+        let streams = self.streams.values().map(|stream| stream.api.credentials.secret());
+        let others = [&self.warehouse.url, &self.server.token, &self.privacy.key];
+        let mut files: Vec<&Secret> =
+            others.into_iter().filter_map(Option::as_ref).chain(streams).filter(|s| s.file().is_some()).collect();
+        files.sort_by_key(|secret| secret.file());
+        files.dedup_by_key(|secret| secret.file());
+        files
+    }
+
     /// The warehouse's address and the TLS rule for it: certificate and name are verified unless the
     /// host is this machine or `allow_insecure` is set.
     pub fn warehouse_connection(&self) -> Result<WarehouseConnection, ConfigError> {

@@ -116,6 +116,13 @@ pub struct SyntaxError {
     pub what: &'static str,
 }
 
+impl SyntaxError {
+    /// Whether it may well be JSON, only more of it than is read.
+    pub fn is_excess(self) -> bool {
+        self.what == read::TOO_MANY_VALUES
+    }
+}
+
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}", self.what, self.offset)

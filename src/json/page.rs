@@ -9,6 +9,8 @@ use super::{SyntaxError, Value};
 
 /// The key under which a page lists its records.
 const LIST: &str = "results";
+/// Ten times what may be asked for: a page of more is no page, and its list alone would fill the memory.
+const MAX_RECORDS: usize = 10_000;
 
 /// What a page holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,9 @@ fn cut_list(reader: &mut Reader<'_>) -> Result<Vec<Range<usize>>, SyntaxError> {
     loop {
         let start = reader.at;
         reader.skip_value()?;
+        if records.len() >= MAX_RECORDS {
+            return reader.fail("more than 10000 records");
+        }
         records.push(start..reader.at);
         reader.skip_space();
         if reader.take(b',') {

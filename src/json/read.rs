@@ -6,6 +6,10 @@ use memchr::{memchr2, memchr3};
 
 use super::{Parsed, Repairs, SyntaxError, Value};
 
+/// Values that are read of one text, at most: each takes some 60 bytes of memory, and a text may need two of its own
+/// for one. A record of the vendor has a few thousand.
+pub(super) const MAX_VALUES: u32 = 100_000;
+pub(super) const TOO_MANY_VALUES: &str = "more than 100000 values";
 /// Arrays and objects within each other, at most.
 const MAX_DEPTH: u32 = 128;
 
@@ -26,11 +30,12 @@ pub(super) struct Reader<'a> {
     text: Option<&'a str>,
     pub(super) at: usize,
     pub(super) repairs: Repairs,
+    values: u32,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], text: Option<&'a str>) -> Self {
-        Self { bytes, text, at: 0, repairs: Repairs::default() }
+        Self { bytes, text, at: 0, repairs: Repairs::default(), values: 0 }
     }
 
     pub(super) fn fail<T>(&self, what: &'static str) -> Result<T, SyntaxError> {
@@ -68,6 +73,10 @@ impl<'a> Reader<'a> {
 
     /// Reads the value that starts here; leading space is already skipped.
     pub(super) fn value(&mut self, depth: u32) -> Result<Value<'a>, SyntaxError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return self.fail(TOO_MANY_VALUES);
+        }
         match self.peek() {
             Some(b'"') => {
                 self.at += 1;

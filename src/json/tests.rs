@@ -178,6 +178,17 @@ fn what_is_not_a_page_is_refused() {
 }
 
 #[test]
+fn no_more_values_and_records_are_read_than_memory_is_there_for() {
+    let list = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+    assert!(parse(list(100_000).as_bytes()).is_ok());
+    let error = parse(list(100_001).as_bytes()).expect_err("too many");
+    assert!(error.is_excess(), "{error}");
+    let page = |records: usize| format!("{{\"results\":[{}{{}}]}}", "{},".repeat(records - 1));
+    assert_eq!(split_page(page(10_000).as_bytes()).expect("a page").records.map(|records| records.len()), Some(10_000));
+    assert!(split_page(page(10_001).as_bytes()).is_err());
+}
+
+#[test]
 fn one_bad_record_costs_no_other() {
     let body = b"{\"results\":[{\"a\" 1, oops},{\"b\":2}]}";
     let records = split_page(body).expect("a page").records.expect("a list");

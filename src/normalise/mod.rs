@@ -130,6 +130,8 @@ pub struct Rejected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     NotJson,
+    /// More text or more values than a record may have; its text is not kept when it is the text.
+    TooLarge,
     NotAnObject,
     NoConversationId,
     ConversationIdTooLong,
@@ -143,6 +145,7 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",
+            Self::TooLarge => "too_large",
             Self::NotAnObject => "not_an_object",
             Self::NoConversationId => "no_conversation_id",
             Self::ConversationIdTooLong => "conversation_id_too_long",
@@ -155,7 +158,10 @@ impl Reason {
 
 /// Reads one record.
 pub fn normalise(raw: &[u8]) -> Result<Normalised<'_>, Rejected> {
-    let parsed = json::parse(raw).map_err(|_| Rejected { path: "$".to_owned(), reason: Reason::NotJson })?;
+    let parsed = json::parse(raw).map_err(|error| {
+        let reason = if error.is_excess() { Reason::TooLarge } else { Reason::NotJson };
+        Rejected { path: "$".to_owned(), reason }
+    })?;
     let mut aside = members::Aside::default();
     let contact = contact::read(&parsed.value, &mut aside)?;
     let canonical_hash = canonical::hash(&parsed.value);

@@ -1,7 +1,7 @@
 //! Listening: bounded in connections, header size and patience.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,7 +9,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::pages;
 use super::readiness::Readiness;
 
-/// Side by side; more wait in the system's backlog.
+/// Side by side. One more ends the oldest: whoever holds connections open and asks nothing must not keep others out, and
+/// an answer takes no longer than a moment.
 const CONNECTIONS: usize = 64;
 /// For a request's headers, and for the next request of an idle connection.
 const HEADER_PATIENCE: Duration = Duration::from_secs(30);
@@ -49,19 +49,11 @@ pub async fn bind(address: SocketAddr, readiness: Readiness, metrics: Prometheus
 impl Bound {
     /// Answers until `stopping`, then finishes what is under way and returns.
     pub async fn run(self, stopping: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut open: VecDeque<CancellationToken> = VecDeque::with_capacity(CONNECTIONS);
         let connections = TaskTracker::new();
         let mut upkeep = interval(UPKEEP);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let slot = tokio::select! {
-                () = stopping.cancelled() => break,
-                _ = upkeep.tick() => {
-                    self.metrics.run_upkeep();
-                    continue;
-                }
-                slot = Arc::clone(&slots).acquire_owned() => slot,
-            };
             let accepted = tokio::select! {
                 () = stopping.cancelled() => break,
                 _ = upkeep.tick() => {
@@ -72,10 +64,18 @@ impl Bound {
             };
             match accepted {
                 Ok((stream, _)) => {
+                    open.retain(|connection| !connection.is_cancelled());
+                    if open.len() >= CONNECTIONS
+                        && let Some(oldest) = open.pop_front()
+                    {
+                        oldest.cancel();
+                    }
+                    let over = CancellationToken::new();
+                    open.push_back(over.clone());
                     let serving = serve(stream, self.router.clone(), stopping.clone());
                     connections.spawn(async move {
-                        serving.await;
-                        drop(slot);
+                        over.run_until_cancelled(serving).await;
+                        over.cancel();
                     });
                 }
                 Err(error) => {

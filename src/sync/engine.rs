@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use super::worker::{self, Bench, Done};
 use crate::api;
 use crate::domain::Settle;
 use crate::warehouse::error::Remedy;
-use crate::warehouse::windows::Scope;
+use crate::warehouse::windows::{Claim, Scope};
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// How long the engine works.
@@ -50,7 +50,15 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 struct Trouble {
     is_refusal: bool,
+    /// Of the database, not of the API.
+    is_of_database: bool,
     what: String,
+}
+
+impl Trouble {
+    fn of_database(error: &WarehouseError) -> Self {
+        Self { is_refusal: error.is_refusal(), is_of_database: true, what: error.to_string() }
+    }
 }
 
 /// What the workers tell the engine.
@@ -62,6 +70,8 @@ struct Board {
     looks: AtomicU64,
     troubles: Mutex<BTreeMap<String, Trouble>>,
     database: Mutex<Option<Trouble>>,
+    /// Windows in nobody's hand that could not be given back, and why their work failed.
+    owed: Mutex<Vec<(Claim, String)>>,
     /// Woken when a window is done or planned.
     changed: Notify,
 }
@@ -76,12 +86,25 @@ impl Board {
     }
 
     fn database(&self, error: Option<&WarehouseError>) {
-        let trouble = error.map(|error| Trouble { is_refusal: error.is_refusal(), what: error.to_string() });
+        let trouble = error.map(Trouble::of_database);
         *self.database.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// What the planner met, else a worker: where planning works, writing may still fail.
     fn database_trouble(&self) -> Option<Trouble> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let met = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        met.or_else(|| {
+            let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+            troubles.values().find(|trouble| trouble.is_of_database).cloned()
+        })
+    }
+
+    fn owe(&self, claim: Claim, failure: String) {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).push((claim, failure));
+    }
+
+    fn take_owed(&self) -> Vec<(Claim, String)> {
+        std::mem::take(&mut *self.owed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn advance(&self) {
@@ -175,7 +198,10 @@ impl Engine {
             // From here on no change is missed, however long the planning takes.
             let mut changed = std::pin::pin!(self.board.changed.notified());
             changed.as_mut().enable();
-            let planned = self.plan_and_look(scope, until).await;
+            let planned = match self.plan_and_look(scope, until).await {
+                Err(error) => Err(self.bench.warehouse.explain(error).await),
+                look => look,
+            };
             self.board.looks.fetch_add(1, Ordering::Relaxed);
             // What other processes get done, or an operator paused, is no standstill either.
             let progress = self.board.progress.load(Ordering::Relaxed);
@@ -194,6 +220,7 @@ impl Engine {
                     working.run_until_cancelled(tokio::time::sleep(DATABASE_PAUSE)).await;
                 }
                 Ok(look) => {
+                    self.give_back_owed().await;
                     if let Some(outcome) = self.over(mode, &look, until, seen_at) {
                         return outcome;
                     }
@@ -205,6 +232,16 @@ impl Engine {
             }
         }
         Outcome::Done
+    }
+
+    /// A server that was away for a moment would otherwise hold up its windows for the rest of their leases.
+    async fn give_back_owed(&self) {
+        for (claim, failure) in self.board.take_owed() {
+            if let Err(error) = self.bench.warehouse.give_back(&claim, Some(&failure), TimeDelta::zero(), 0).await {
+                tracing::debug!(%error, window.id = claim.id, "A window still cannot be given back.");
+                self.board.owe(claim, failure);
+            }
+        }
     }
 
     /// Lets go of what is older than it may be, a little at a time.
@@ -465,13 +502,20 @@ fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
         Done::Dropped => None,
         Done::Api(error) => {
             let is_refusal = error.remedy() == api::Remedy::Operator;
-            board.trouble(stream, Some(Trouble { is_refusal, what: error.to_string() }));
+            board.trouble(stream, Some(Trouble { is_refusal, is_of_database: false, what: error.to_string() }));
             board.changed.notify_waiters();
             None
         }
         Done::Warehouse(error) => {
-            board.trouble(stream, Some(Trouble { is_refusal: error.is_refusal(), what: error.to_string() }));
+            board.trouble(stream, Some(Trouble::of_database(&error)));
             (error.remedy() != Remedy::Retry).then_some(DATABASE_PAUSE)
+        }
+        Done::Owed(claim, error) => {
+            board.trouble(stream, Some(Trouble::of_database(&error)));
+            board.owe(claim, error.to_string());
+            // The planner gives it back as soon as the database answers.
+            board.changed.notify_waiters();
+            Some(DATABASE_PAUSE)
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct Record {
     pub read_at: DateTime<Utc>,
 }
 
+/// A longer text is no contact. It is set aside without itself: unpacked and read it would take several times its length.
+const LARGEST_TEXT: usize = 8 << 20;
+
 /// What is kept of a record's text until its window is written.
 #[derive(Debug, Clone)]
 pub enum Text {
@@ -34,6 +37,11 @@ pub enum Text {
 }
 
 impl Record {
+    /// Whether it is set aside without its text.
+    pub fn is_too_large(&self) -> bool {
+        self.text_bytes > LARGEST_TEXT
+    }
+
     pub fn key(&self) -> RecordIdentity {
         match &self.identity.conversation_id {
             Some(id) => RecordIdentity::Conversation(id.clone()),
@@ -80,7 +88,7 @@ impl<'s> Intake<'s> {
             .map(|(key, (raw_hash, _))| key.filter(|key| known.get(key) == Some(raw_hash)))
             .collect();
         let to_pack: Vec<&[u8]> =
-            texts.iter().zip(&held_under).filter(|(_, held)| held.is_none()).map(|(text, _)| text.as_ref()).collect();
+            texts.iter().zip(&held_under).filter(|(_, held)| held.is_none()).map(|(text, _)| kept_of(text)).collect();
         let mut packed = self.pack(&to_pack)?.into_iter();
         let records =
             told_apart.into_iter().zip(held_under).zip(texts).filter_map(|(((raw_hash, identity), held), raw)| {
@@ -105,4 +113,8 @@ impl<'s> Intake<'s> {
         }
         Ok(packer.as_mut().map_or(Ok(Vec::new()), |packer| packer.pack(texts))?)
     }
+}
+
+fn kept_of(text: &Bytes) -> &[u8] {
+    if text.len() > LARGEST_TEXT { &[] } else { text }
 }

@@ -73,7 +73,12 @@ impl<'r> Piece<'r> {
                 sorted.erased += 1;
                 continue;
             };
-            match read(commit.warehouse(), text) {
+            let normalised = if record.is_too_large() {
+                Err(Rejected { path: "$".to_owned(), reason: Reason::TooLarge })
+            } else {
+                read(commit.warehouse(), text)
+            };
+            match normalised {
                 Ok(normalised) => {
                     let mut drift = Drift::default();
                     note(&mut drift, &normalised);
@@ -90,10 +95,10 @@ impl<'r> Piece<'r> {
                 }
                 Err(rejected) => sorted.aside.push(SetAside {
                     conversation_id: record.identity.conversation_id.clone(),
-                    payload,
+                    payload: if record.is_too_large() { self.fates.nothing() } else { payload },
                     raw_hash: record.raw_hash,
                     canonical_hash: source_hash,
-                    text_bytes: payload.compressed().is_empty().then_some(record.text_bytes),
+                    text_bytes: (payload.compressed().is_empty() || record.is_too_large()).then_some(record.text_bytes),
                     privacy_id,
                     reason: rejected.reason.as_str().to_owned(),
                     fault_path: rejected.path,

@@ -63,6 +63,11 @@ impl Fates {
         Some(KeptText { text, payload, source_hash })
     }
 
+    /// The payload of a text that is not kept.
+    pub(super) fn nothing(&self) -> &Payload {
+        &self.nothing
+    }
+
     pub(super) fn get(&self, place: usize) -> &Fate {
         self.fates.get(place).unwrap_or(&Fate::AsReceived)
     }

@@ -37,6 +37,8 @@ pub(super) enum Done {
     /// The API did not answer, or refused.
     Api(ApiError),
     Warehouse(WarehouseError),
+    /// The warehouse failed, and the window could not be given back either.
+    Owed(Claim, WarehouseError),
     /// Somebody else has the window, or the engine stops.
     Dropped,
 }
@@ -76,7 +78,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
     }
     let state = match warehouse.stream_state(&claim.stream).await {
         Ok(state) => state,
-        Err(error) => return Done::Warehouse(error),
+        Err(error) => return not_written(warehouse, claim, error, 0).await,
     };
     let heartbeat = Heartbeat::start(warehouse.clone(), claim.clone(), options.lease);
     if claim.errand.is_some_and(|errand| errand.reason == Reason::Count) {
@@ -195,7 +197,8 @@ async fn not_written(warehouse: &Warehouse, claim: &Claim, error: WarehouseError
     // What lost against another transaction may well win at the next try.
     let delay = if error.is_conflict() { TimeDelta::seconds(1) } else { retry_delay(0) };
     if let Err(lost) = warehouse.give_back(claim, Some(&error.to_string()), delay, requests).await {
-        tracing::debug!(error = %lost, "The window could not be given back either; its lease will end.");
+        tracing::debug!(error = %lost, "The window could not be given back either.");
+        return Done::Owed(claim.clone(), error);
     }
     Done::Warehouse(error)
 }
@@ -301,7 +304,7 @@ async fn give_back(
     match outcome.await {
         Ok(()) if matches!(error.remedy(), api::Remedy::Stop) => Done::Dropped,
         Ok(()) => Done::Api(error),
-        Err(lost) => Done::Warehouse(lost),
+        Err(lost) => Done::Owed(claim.clone(), lost),
     }
 }
 

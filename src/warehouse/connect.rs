@@ -1,5 +1,6 @@
 //! How connections are made.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +34,8 @@ impl ConnectOptions {
             .map_err(|_| WarehouseError::Url)?
             .application_name("koresync");
         let is_local = options.get_socket().is_some() || is_loopback(options.get_host());
-        let options = match (is_local, allow_insecure) {
-            (true, _) => options,
-            (false, true) => options.ssl_mode(PgSslMode::Prefer),
-            (false, false) => options.ssl_mode(PgSslMode::VerifyFull),
-        };
+        // As the URL says otherwise; where it says nothing, encrypted if the server can.
+        let options = if is_local || allow_insecure { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         let options = options.disable_statement_logging();
         if options.get_socket().is_some() || options.get_host().starts_with('/') {
             return Ok(Self { options, link: None, connections });
@@ -75,8 +73,15 @@ impl ConnectOptions {
     pub(super) async fn connect(&self) -> Result<PgConnection, WarehouseError> {
         match PgConnection::connect_with(&self.options).await {
             Ok(connection) => Ok(connection),
+            Err(sqlx::Error::Tls(why)) => Err(self.untrusted(&why)),
+            // A certificate that does not verify comes as an error of the connection.
+            Err(sqlx::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => Err(self.untrusted(&why)),
             Err(error) => Err(self.failure().map_or_else(|| error.into(), WarehouseError::Unreachable)),
         }
+    }
+
+    fn untrusted(&self, why: &dyn std::fmt::Display) -> WarehouseError {
+        WarehouseError::Untrusted { host: self.describe(), why: why.to_string() }
     }
 
     /// A new connection may lead to another server, or to one that was restored: what `dimensions`

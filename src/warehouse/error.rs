@@ -46,6 +46,12 @@ pub enum WarehouseError {
     /// Where the server was looked for and what came.
     #[error("{0}")]
     Unreachable(String),
+    /// The server has no TLS, or a certificate that does not verify.
+    #[error(
+        "PostgreSQL at {host} cannot be trusted: {why}. A certificate of an authority of one's own is accepted by \
+         ?sslrootcert=FILE in warehouse.url; warehouse.allow_insecure = true leaves TLS to the sslmode of the URL"
+    )]
+    Untrusted { host: String, why: String },
     #[error("stopped")]
     Stopped,
     #[error("cannot pack or seal what is to be kept: {0}")]
@@ -80,7 +86,7 @@ impl WarehouseError {
     /// Unknown failures ask for the operator, by waiting loudly: the daemon never gives up.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable(_) | Self::Moved => Remedy::Wait,
+            Self::Unreachable(_) | Self::Untrusted { .. } | Self::Moved => Remedy::Wait,
             Self::Fenced | Self::Stopped => Remedy::Drop,
             Self::Url
             | Self::Schema(_)

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 pub use connect::ConnectOptions;
 pub use error::WarehouseError;
@@ -122,6 +122,21 @@ impl Warehouse {
         match (&error, self.connect.failure()) {
             (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut, Some(failure)) => WarehouseError::Unreachable(failure),
             _ => error.into(),
+        }
+    }
+
+    /// Why there is no connection, where the pool does not know: it waits while the server turns it away, for one
+    /// because there are too many. One connection more is asked for, outside the pool.
+    pub async fn explain(&self, error: WarehouseError) -> WarehouseError {
+        if !matches!(error, WarehouseError::Database(sqlx::Error::PoolTimedOut)) {
+            return error;
+        }
+        match self.connect.connect_alone().await {
+            Ok(connection) => {
+                connection.close().await.ok();
+                error
+            }
+            Err(cause) => cause,
         }
     }
 

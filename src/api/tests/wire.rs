@@ -201,7 +201,8 @@ mod compressed {
         let error = bench.page(&first_page(5)).await.expect_err("too large");
         assert!(matches!(error, ApiError::TooLarge { .. }), "{error}");
         let request = reqwest::Client::builder().no_proxy().build().expect("a client").post(&server.url);
-        let Err(Failure::TooLarge { held_bytes }) = exchange(request, 1 << 20, at(0)).await else {
+        let Err(Failure::TooLarge { held_bytes }) = exchange(request, (1 << 20, &LargeAnswers::default()), at(0)).await
+        else {
             panic!("the cap was passed");
         };
         // No more than one piece of the decompressor beyond the cap.

@@ -91,7 +91,7 @@ impl ConnectOptions {
         Ok(Privileges { closed_tables, can_skip_key_checks: asked.is_ok(), can_migrate })
     }
 
-    async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
+    pub(in crate::warehouse) async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
         // The link beneath gives up by itself; a server that takes the connection and then says nothing
         // does not. Nothing is pooled here, so that giving up leaves nothing behind.
         match tokio::time::timeout(PATIENCE, self.connect()).await {

@@ -1,6 +1,9 @@
 //! What the tests stand on.
 
+pub mod authority;
+pub mod disk;
 pub mod dump;
+pub mod hostile_vendor;
 pub mod mirror;
 pub mod postgres;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The real program as a process of its own: its configuration, its life, and what it told.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Configuration {
     pub lease: &'static str,
     pub give_up: &'static str,
     pub time_zone: &'static str,
+    /// Lines of `[warehouse]`.
+    pub warehouse: String,
     pub log_level: &'static str,
     pub log_format: &'static str,
     /// Lines of `[privacy]`.
@@ -60,6 +63,7 @@ impl Configuration {
             lease: "1m",
             give_up: "1m",
             time_zone: "UTC",
+            warehouse: String::new(),
             log_level: "info",
             log_format: "json",
             privacy: String::new(),
@@ -69,9 +73,9 @@ impl Configuration {
 
     fn toml(&self) -> String {
         let Self { database_url, base_url, client_secret, page_size, max_window_bytes, .. } = self;
-        let Self { lease, give_up, time_zone, log_level, log_format, privacy, .. } = self;
+        let Self { lease, give_up, time_zone, warehouse, log_level, log_format, privacy, .. } = self;
         let mut text = format!(
-            "[warehouse]\nurl = \"{database_url}\"\ntime_zone = \"{time_zone}\"\n\
+            "[warehouse]\nurl = \"{database_url}\"\ntime_zone = \"{time_zone}\"\n{warehouse}\n\
              [api]\nbase_url = \"{base_url}\"\naccount_id = \"{ACCOUNT_ID}\"\norg_id = \"o-1\"\n\
              client_id = \"{CLIENT_ID}\"\nclient_secret = \"{client_secret}\"\n\
              requests_per_minute = 600000\npage_size = {page_size}\n\
@@ -94,6 +98,7 @@ pub struct Program {
     folder: TempDir,
     configuration: PathBuf,
     spawned: std::cell::Cell<usize>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Program {
@@ -101,7 +106,14 @@ impl Program {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("koresync.toml");
         std::fs::write(&path, configuration.toml()).expect("a configuration file");
-        Self { folder, configuration: path, spawned: std::cell::Cell::default() }
+        Self { folder, configuration: path, spawned: std::cell::Cell::default(), environment: Vec::new() }
+    }
+
+    /// A variable of its processes' environment.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     /// Starts it with arguments after `--config`. Dropped, the process is killed.
@@ -122,6 +134,7 @@ impl Program {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--config").arg(&self.configuration).args(arguments);
         command.envs(variables.iter().copied()).stdin(Stdio::null());
         // Files, since a pipe that nobody reads would stop the process.
@@ -197,6 +210,22 @@ impl Process {
             assert!(began.elapsed() < Duration::from_secs(30), "`{}` never told \"{words}\"", self.what);
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// The most memory that it ever held, in bytes. Errors with the reason where the system does not tell.
+    pub fn memory_peak(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.child.id().ok_or("it has ended")?);
+        let status = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
+        let kibibytes: u64 = kibibytes.and_then(|text| text.trim().parse().ok()).ok_or("no VmHWM")?;
+        Ok(kibibytes * 1024)
+    }
+
+    /// What the daemon answers to GET.
+    pub async fn page(&mut self, path: &str) -> String {
+        let address = self.address().await;
+        let answer = reqwest::get(format!("http://{address}{path}")).await.expect("an answer");
+        answer.text().await.expect("a text")
     }
 
     /// The address that the daemon listens on, once it does.
