@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full demo bench
+.PHONY: help setup setup-tests lint test test-full fuzz demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -47,6 +47,10 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 		KORESYNC_TEST_CONTACTS=20000 KORESYNC_TEST_KILLS=100 \
 			$(CARGO) test $(FOR_TESTS) --release --lib --bins --tests -- --test-threads=1; \
 	fi
+
+fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600, or EXECUTIONS=1000000 (SEED, REPLAY: again)
+	@SECONDS='$(SECONDS)' EXECUTIONS='$(EXECUTIONS)' SEED='$(SEED)' REPLAY='$(REPLAY)' CORES='$(CORES)' \
+		$(CARGO) bench --profile fuzz --bench fuzzer
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

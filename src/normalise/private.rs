@@ -289,8 +289,12 @@ impl Pass<'_> {
                     Some(value)
                 }
                 Member::Personal(kind) => self.personal(kind, value),
-                // What the record itself is known by was looked at before.
-                _ if place == Place::Record && field(&key) == Some(ContactField::ConversationId) => Some(value),
+                // What the record is known by, and without which it is none; its id was looked at before.
+                _ if place == Place::Record
+                    && matches!(field(&key), Some(ContactField::ConversationId | ContactField::StartTime)) =>
+                {
+                    Some(value)
+                }
                 // A field that holds one value in place of a list.
                 Member::Within(within) => self.element(value, within),
             };
