@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full fuzz demo bench
+.PHONY: help setup setup-tests lint deny test test-full fuzz demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -25,7 +25,21 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== the production build, without the demonstration"
 	$(CARGO) check --no-default-features
 
-test: setup-tests lint ## Every check and every test; it installs what they need
+# Where `cargo deny fetch` puts its copy.
+ADVISORIES = $${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs
+deny: ## Licences, banned crates, sources and known advisories of what is linked in (deny.toml), offline
+	@sh deploy/setup/deny.sh
+	@echo "== what is linked in"
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo "NOT CHECKED: licences, bans and sources, since cargo-deny is not there"; exit 0; \
+	fi; \
+	$(CARGO) fetch --locked --quiet || echo "some crates of other platforms may be missing: cargo fetch has failed"; \
+	checks="bans licenses sources"; \
+	if ls -d $(ADVISORIES)/advisory-db-*/ >/dev/null 2>&1; then checks="$$checks advisories"; \
+	else echo "NOT CHECKED: advisories, since no database of them is on this machine (cargo deny fetch gets one)"; fi; \
+	echo "$(CARGO) deny --offline check $$checks"; $(CARGO) deny --offline check $$checks
+
+test: setup-tests lint deny ## Every check and every test; it installs what they need
 	@echo "== tests"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		echo "$(CARGO) nextest run $(FOR_TESTS)"; $(CARGO) nextest run $(FOR_TESTS); \
