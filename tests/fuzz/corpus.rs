@@ -37,7 +37,7 @@ pub struct Base {
 }
 
 impl Base {
-    fn new(name: String, text: String) -> Self {
+    pub fn new(name: String, text: String) -> Self {
         let mut scanner = Scanner { bytes: text.as_bytes(), at: 0, spots: Vec::new() };
         scanner.space();
         scanner.value();

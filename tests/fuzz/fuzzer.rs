@@ -76,7 +76,7 @@ fn attempt(choices: &mut Choices<'_>, corpus: &Corpus) -> Result<(), Failure> {
     let run = AssertUnwindSafe(|| cases::run(choices, corpus, &mut made));
     catch_unwind(run).unwrap_or_else(|_| {
         let what = PANIC.take();
-        Err(Failure { what, text: std::mem::take(&mut made) })
+        Err(Failure { what, text: std::mem::take(&mut made), chosen: None })
     })
 }
 
@@ -136,15 +136,26 @@ fn report(seed: u64, corpus: &Corpus) -> bool {
     let begun = Instant::now();
     let fails = |list: &[u32]| begun.elapsed() < SHRINKING && attempt(&mut Choices::given(list), corpus).is_err();
     let list = shrink(drawn.into_list(), fails);
-    tell_failure(&attempt(&mut Choices::given(&list), corpus).err().unwrap_or(first));
+    let failure = attempt(&mut Choices::given(&list), corpus).err().unwrap_or(first);
+    tell_failure(&cases::without_parts(failure, fails_as_text));
     println!("fuzz: once more: make fuzz REPLAY={seed}");
     true
 }
 
+/// What a text fails with, panics too.
+fn fails_as_text(text: &[u8], chosen: &[u32]) -> Option<String> {
+    match catch_unwind(|| cases::text(text, chosen)) {
+        Ok(held) => held.err(),
+        Err(_) => Some(PANIC.take()),
+    }
+}
+
 fn tell_failure(failure: &Failure) {
     println!("fuzz: {}", failure.what);
-    println!("fuzz: {} bytes, {:?}", failure.text.len(), String::from_utf8_lossy(&failure.text));
-    println!("{}", String::from_utf8_lossy(&failure.text));
+    match std::str::from_utf8(&failure.text) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => println!("{text}"),
+        _ => println!("as a byte string: \"{}\"", failure.text.escape_ascii()),
+    }
 }
 
 fn run() -> anyhow::Result<ExitCode> {
