@@ -5,11 +5,11 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full fuzz demo bench
+.PHONY: help setup setup-tests lint deny test test-full fuzz mutants demo bench
 
 help: ## This list
 	@echo "make targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
@@ -65,6 +65,12 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600, or EXECUTIONS=1000000 (SEED, REPLAY: again)
 	@SECONDS='$(SECONDS)' EXECUTIONS='$(EXECUTIONS)' SEED='$(SEED)' REPLAY='$(REPLAY)' CORES='$(CORES)' \
 		$(CARGO) bench --profile fuzz --bench fuzzer
+
+mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutants.toml); hours (needs cargo-mutants)
+	@if ! $(CARGO) mutants --version >/dev/null 2>&1; then \
+		echo "NOT RUN: cargo-mutants is not there (cargo install --locked cargo-mutants)"; exit 0; \
+	fi; \
+	nice -n 19 $(CARGO) mutants --jobs 1 --output target
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo
