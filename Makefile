@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full fuzz mutants demo bench
+.PHONY: help setup setup-tests lint deny test test-full fuzz fuzz-guided mutants demo bench
 
 help: ## This list
 	@echo "make targets:"
@@ -65,6 +65,17 @@ test-full: setup-tests ## The tests at their full size: 20,000 contacts, 100 kil
 fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600, or EXECUTIONS=1000000 (SEED, REPLAY: again)
 	@SECONDS='$(SECONDS)' EXECUTIONS='$(EXECUTIONS)' SEED='$(SEED)' REPLAY='$(REPLAY)' CORES='$(CORES)' \
 		$(CARGO) bench --profile fuzz --bench fuzzer
+
+# Choices that make a case, then bare bytes that begin with the corpus; `none`: a sanitizer needs nightly, and no code here is unsafe.
+GUIDED = fuzz run --fuzz-dir tests/fuzz/guided --sanitizer none --target-dir target/guided
+fuzz-guided: ## The same, guided by coverage: a minute each, or SECONDS=3600 (needs cargo-fuzz)
+	@if ! $(CARGO) fuzz --version >/dev/null 2>&1; then \
+		echo "NOT RUN: cargo-fuzz is not there (cargo install --locked cargo-fuzz)"; exit 0; \
+	fi; \
+	mkdir -p target/guided/choices target/guided/bytes; \
+	for_seconds="-max_total_time=$(if $(SECONDS),$(SECONDS),60)"; \
+	$(CARGO) $(GUIDED) choices target/guided/choices -- -max_len=8000 $$for_seconds && \
+	$(CARGO) $(GUIDED) bytes target/guided/bytes tests/fuzz/corpus -- $$for_seconds
 
 mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutants.toml); hours (needs cargo-mutants)
 	@if ! $(CARGO) mutants --version >/dev/null 2>&1; then \
