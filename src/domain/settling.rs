@@ -242,9 +242,10 @@ mod tests {
         assert!((one.weight() - 2.0).abs() < 1e-9);
         assert_eq!(Delays::from_triples(&one.triples()), one);
         assert_eq!(one.quantile(0.9), other.quantile(0.9));
-        one.fade(HALF_LIFE_SECONDS);
+        let fortnight = 1_209_600.0;
+        one.fade(fortnight);
         assert!((one.weight() - 1.0).abs() < 1e-9);
-        one.fade(HALF_LIFE_SECONDS * 20.0);
+        one.fade(fortnight * 20.0);
         assert!(one.is_empty());
         assert_eq!(Delays::from_triples(&[(9, 3, 1.0), (1, 2, -1.0), (0, 900, 1.0)]), Delays::default());
     }
