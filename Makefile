@@ -5,11 +5,11 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint test test-full soak defects demo bench
+.PHONY: help setup setup-tests lint deny test test-full soak defects fuzz fuzz-guided mutants demo bench
 
 help: ## This list
 	@echo "make targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
@@ -25,7 +25,21 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== the production build, without the demonstration"
 	$(CARGO) check --no-default-features
 
-test: setup-tests lint ## Every check and every test; it installs what they need
+# Where `cargo deny fetch` puts its copy.
+ADVISORIES = $${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs
+deny: ## Licences, banned crates, sources and known advisories of what is linked in (deny.toml), offline
+	@sh deploy/setup/deny.sh
+	@echo "== what is linked in"
+	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo "NOT CHECKED: licences, bans and sources, since cargo-deny is not there"; exit 0; \
+	fi; \
+	$(CARGO) fetch --locked --quiet || echo "some crates of other platforms may be missing: cargo fetch has failed"; \
+	checks="bans licenses sources"; \
+	if ls -d $(ADVISORIES)/advisory-db-*/ >/dev/null 2>&1; then checks="$$checks advisories"; \
+	else echo "NOT CHECKED: advisories, since no database of them is on this machine (cargo deny fetch gets one)"; fi; \
+	echo "$(CARGO) deny --offline check $$checks"; $(CARGO) deny --offline check $$checks
+
+test: setup-tests lint deny ## Every check and every test; it installs what they need
 	@echo "== tests"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		echo "$(CARGO) nextest run $(FOR_TESTS)"; $(CARGO) nextest run $(FOR_TESTS); \
@@ -53,6 +67,27 @@ soak: setup-tests ## Random sequences against the model: SEEDS=1000, from SEED=â
 
 defects: setup-tests ## Plants each known defect in turn, and proves that a test catches it (ONLY=name: one)
 	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' ONLY='$(ONLY)' sh tests/defects/run.sh
+
+fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600, or EXECUTIONS=1000000 (SEED, REPLAY: again)
+	@SECONDS='$(SECONDS)' EXECUTIONS='$(EXECUTIONS)' SEED='$(SEED)' REPLAY='$(REPLAY)' CORES='$(CORES)' \
+		$(CARGO) bench --profile fuzz --bench fuzzer
+
+# Choices that make a case, then bare bytes that begin with the corpus; `none`: a sanitizer needs nightly, and no code here is unsafe.
+GUIDED = fuzz run --fuzz-dir tests/fuzz/guided --sanitizer none --target-dir target/guided
+fuzz-guided: ## The same, guided by coverage: a minute each, or SECONDS=3600 (needs cargo-fuzz)
+	@if ! $(CARGO) fuzz --version >/dev/null 2>&1; then \
+		echo "NOT RUN: cargo-fuzz is not there (cargo install --locked cargo-fuzz)"; exit 0; \
+	fi; \
+	mkdir -p target/guided/choices target/guided/bytes; \
+	for_seconds="-max_total_time=$(if $(SECONDS),$(SECONDS),60)"; \
+	$(CARGO) $(GUIDED) choices target/guided/choices -- -max_len=8000 $$for_seconds && \
+	$(CARGO) $(GUIDED) bytes target/guided/bytes tests/fuzz/corpus -- $$for_seconds
+
+mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutants.toml); hours (needs cargo-mutants)
+	@if ! $(CARGO) mutants --version >/dev/null 2>&1; then \
+		echo "NOT RUN: cargo-mutants is not there (cargo install --locked cargo-mutants)"; exit 0; \
+	fi; \
+	nice -n 19 $(CARGO) mutants --jobs 1 --output target
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

@@ -185,4 +185,20 @@ mod tests {
         assert!(d("0.9") < d("1"));
         assert!(d("-2") < d("-1.5"));
     }
+
+    #[test]
+    fn a_number_is_its_digits_and_where_the_point_stands() {
+        for (text, mantissa, scale, whole) in [
+            ("66.67", 6_667, 2, None),
+            ("-0.50", -5, 1, None),
+            ("77.0", 77, 0, Some(77)),
+            ("0", 0, 0, Some(0)),
+            ("1e17", 100_000_000_000_000_000, 0, Some(100_000_000_000_000_000)),
+            ("1e-18", 1, 18, None),
+        ] {
+            let read: Decimal = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!((read.mantissa(), read.scale(), read.to_integer()), (mantissa, scale, whole), "{text}");
+        }
+        assert_eq!(Decimal::from_integer(-40).to_string(), "-40");
+    }
 }

@@ -22,3 +22,13 @@ impl fmt::Debug for ContentHash {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_shown_in_hexadecimal_digits() {
+        assert_eq!(format!("{:?}", ContentHash([0x0f; 16])), "0f".repeat(16));
+    }
+}

@@ -160,5 +160,8 @@ mod tests {
             format!("{:?}", payloads[0]),
             format!("Payload {{ text_bytes: 6, compressed_bytes: {} }}", payloads[0].compressed().len())
         );
+        let texts = Texts::unpack(&payloads).expect("texts");
+        assert_eq!(format!("{texts:?}"), "Texts { texts: 1, bytes: 6 }");
+        assert_eq!(format!("{:?}", Packer::new().expect("a packer")), "Packer");
     }
 }

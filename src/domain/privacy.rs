@@ -405,4 +405,58 @@ mod tests {
             assert_eq!(kind as usize, place);
         }
     }
+
+    #[test]
+    fn settings_are_told_in_the_words_of_the_configuration() {
+        for (treatment, word) in [(Treatment::Keep, "keep"), (Treatment::Hash, "hash"), (Treatment::Drop, "drop")] {
+            assert_eq!((treatment.as_str(), Treatment::parse(word)), (word, Some(treatment)));
+        }
+        assert_eq!(Treatment::parse("hide"), None);
+        let treatments = Treatments::of(|kind| match kind {
+            Kind::AgentEmail => Treatment::Drop,
+            Kind::RecordingUrls => Treatment::Hash,
+            _ => Treatment::Keep,
+        });
+        assert_eq!(
+            treatments.to_string(),
+            "agent_name = keep, agent_email = drop, auditor_name = keep, custom_fields = keep, \
+             justification_text = keep, recording_urls = hash"
+        );
+    }
+
+    #[test]
+    fn a_guard_is_idle_only_where_nothing_is_hidden_and_nobody_erased() {
+        let hash_key = HashKey::new([7; BLOCK]);
+        let erased = HashSet::from([hash_key.subject(Subject::AgentId("a-1"))]);
+        let hides = Treatments::of(|_| Treatment::Hash);
+        let guard = |treatments: Treatments, erased: &HashSet<SubjectHash>| Guard {
+            treatments,
+            key: Some(hash_key.clone()),
+            erased: erased.clone(),
+            ..Guard::default()
+        };
+        let nobody = HashSet::new();
+        assert!(guard(Treatments::default(), &nobody).is_idle());
+        assert!(!guard(hides, &nobody).is_idle() && !guard(Treatments::default(), &erased).is_idle());
+        let erasing = guard(Treatments::default(), &erased);
+        assert!(erasing.is_erased(Subject::AgentId("a-1")) && !erasing.is_erased(Subject::AgentId("a-2")));
+        assert!(!guard(hides, &nobody).is_erased(Subject::AgentId("a-1")));
+        // A text is known by a keyed hash only where it is kept without something.
+        assert_eq!(erasing.raw_hash(b"text"), ContentHash::of(b"text"));
+        assert_eq!(guard(hides, &erased).raw_hash(b"text"), hash_key.text(b"text"));
+        assert_ne!(hash_key.text(b"text"), ContentHash::of(b"text"));
+        assert_ne!(hash_key, HashKey::new([8; BLOCK]));
+    }
+
+    #[test]
+    fn a_subject_is_told_by_kind_basis_and_value() {
+        for (subject, told) in [
+            (Subject::Conversation("c-1"), ("conversation", "id", "c-1")),
+            (Subject::AgentId("a-1"), ("agent", "id", "a-1")),
+            (Subject::AgentEmail("j@example.org"), ("agent", "email", "j@example.org")),
+            (Subject::AgentName("Jane"), ("agent", "name", "Jane")),
+        ] {
+            assert_eq!((subject.kind(), subject.basis(), subject.value()), told);
+        }
+    }
 }

@@ -244,3 +244,27 @@ pub struct ContactTopic<'a> {
     pub sentiment_score: Option<Decimal>,
     pub is_resolved: Option<bool>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_of_the_level_of_its_last_name() {
+        let topic = |l2: Option<&'static str>, l3: Option<&'static str>| Topic {
+            l1_name: "A".into(),
+            l2_name: l2.map(Into::into),
+            l3_name: l3.map(Into::into),
+        };
+        let levels = [topic(None, None), topic(Some("B"), None), topic(Some("B"), Some("C"))].map(|t| t.level());
+        assert_eq!(levels, [1, 2, 3]);
+    }
+
+    #[test]
+    fn kinds_and_speakers_are_told_in_the_words_of_the_tables() {
+        let kinds = [JustificationKind::Justification, JustificationKind::Trigger].map(JustificationKind::as_str);
+        assert_eq!(kinds, ["justification", "trigger"]);
+        let speakers = [Speaker::Contact, Speaker::Customer, Speaker::Agent].map(Speaker::as_str);
+        assert_eq!(speakers, ["contact", "customer", "agent"]);
+    }
+}

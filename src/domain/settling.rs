@@ -270,9 +270,10 @@ mod tests {
         assert!((one.weight() - 2.0).abs() < 1e-9);
         assert_eq!(Delays::from_triples(&one.triples()), one);
         assert_eq!(one.quantile(0.9), other.quantile(0.9));
-        one.fade(HALF_LIFE_SECONDS);
+        let fortnight = 1_209_600.0;
+        one.fade(fortnight);
         assert!((one.weight() - 1.0).abs() < 1e-9);
-        one.fade(HALF_LIFE_SECONDS * 20.0);
+        one.fade(fortnight * 20.0);
         assert!(one.is_empty());
         assert_eq!(Delays::from_triples(&[(9, 3, 1.0), (1, 2, -1.0), (0, 900, 1.0)]), Delays::default());
     }
@@ -308,5 +309,60 @@ mod tests {
         assert_eq!(next_settle(Duration::from_mins(100), &slow), Some(LONGEST));
         assert_eq!((Settle::Learned.of(None), Settle::Learned.of(Some(60))), (SAFE, SHORTEST));
         assert_eq!(Settle::Fixed(fixed).of(Some(60)), fixed);
+    }
+
+    fn noted(notes: &[(Option<f64>, f64, u32)]) -> Delays {
+        let mut delays = Delays::default();
+        for (missed, seen, times) in notes {
+            (0..*times).for_each(|_| delays.note(*missed, *seen));
+        }
+        delays
+    }
+
+    #[test]
+    fn a_settle_time_grows_to_what_most_need_and_stays_where_few_are_late() {
+        let current = Duration::from_secs(1_000);
+        // A tenth comes late, half of it by far: the length that 95 % need is enough.
+        let late = noted(&[(None, 300.0, 900), (Some(1_250.0), 1_300.0, 60), (Some(30_000.0), 40_000.0, 40)]);
+        assert_eq!(next_settle(current, &late), Some(Duration::from_secs(1_448)));
+        let few = noted(&[(None, 300.0, 970), (Some(30_000.0), 40_000.0, 30)]);
+        assert_eq!(next_settle(current, &few), None, "neither worth looking sooner nor too late");
+        assert!(next_settle(current, &noted(&[(None, 300.0, 199)])).is_none());
+        assert!(next_settle(current, &noted(&[(None, 300.0, 200)])).is_some(), "two hundred are enough");
+    }
+
+    #[test]
+    fn what_looks_cannot_tell_apart_is_not_called_late() {
+        // 900 s and 1,100 s are in buckets beside each other.
+        assert!(noted(&[(Some(900.0), 1_100.0, 10)]).later_than(Duration::from_mins(15)).abs() < 1e-9);
+        assert!((noted(&[(Some(900.0), 1_300.0, 10)]).later_than(Duration::from_mins(15)) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_quantile_that_a_bucket_just_reaches_is_that_buckets() {
+        let halves = noted(&[(None, 60.0, 1), (Some(60.0), 3_600.0, 1)]);
+        assert!(seconds(halves.quantile(0.5)) < 70.0);
+        assert!(seconds(halves.quantile(0.51)) > 3_000.0);
+    }
+
+    #[test]
+    fn a_look_at_once_is_no_look() {
+        assert_eq!(noted(&[(Some(0.0), 60.0, 1)]), noted(&[(None, 60.0, 1)]));
+        assert!(!noted(&[(None, 60.0, 1)]).is_empty());
+        let none = [(3, 3, 1.0), (0, 5, 0.0), (0, LAST + 1, 1.0)];
+        assert_eq!(Delays::from_triples(&none), Delays::default());
+        assert_eq!(Delays::from_triples(&[(0, LAST, 1.0)]).triples(), [(0, LAST, 1.0)]);
+    }
+
+    #[test]
+    fn only_a_bucket_that_looks_divide_from_the_one_before_holds_any() {
+        let buckets = |triples: &[(u16, u16, f64)]| -> Vec<u16> {
+            Delays::from_triples(triples).shares().into_iter().map(|(bucket, _)| bucket).collect()
+        };
+        assert_eq!(buckets(&[(0, 10, 1.0), (0, 20, 1.0)]), [10]);
+        assert_eq!(buckets(&[(0, 5, 1.0), (0, 10, 1.0), (10, 20, 1.0)]), [5, 20]);
+        // Three of four that are known to the bucket are in the first; those seen in either follow them.
+        let shares = Delays::from_triples(&[(0, 5, 3.0), (5, 10, 1.0), (0, 10, 4.0)]).shares();
+        assert!(shares.len() == 2 && (shares[0].1 - 0.75).abs() < 1e-4, "{shares:?}");
     }
 }

@@ -83,4 +83,11 @@ mod tests {
         assert_eq!((early.from, early.to, late.from, late.to), (at(10), at(11), at(11), at(13)));
         assert_eq!(early.halved(), None);
     }
+
+    #[test]
+    fn the_vendor_is_asked_for_a_second_more_at_the_front_and_for_the_end() {
+        let window = Window::new(at(10), at(20)).expect("a window");
+        assert_eq!(window.request_range(), (at(9), at(20)));
+        assert_eq!(window.to_string(), "1970-01-01T00:00:10Z/1970-01-01T00:00:20Z");
+    }
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use super::fields::{ConfiguredField, ConfiguredMembers, ContactField as F, ContactMembers};
 use super::fields::{PatternField, PatternMembers, RatioField, RatioMembers};
 use super::members::{Aside, Path};
-use super::reading::{key_text, says_nothing};
+use super::reading::{boolean, key_text, says_nothing};
 use super::time::time;
 use super::{FaultKind, Reason, Rejected};
 use super::{emotions, evaluation, intents, people, speaking, topics};
@@ -61,8 +61,7 @@ pub(super) fn read<'v, 'a>(record: &'v Value<'a>, aside: &mut Aside<'v, 'a>) -> 
     let (sentiment_start, sentiment_end) = sentiment_pattern(&mut m);
     let ratio = sentiment_ratio(&mut m);
     let evaluation_score = m.decimal(F::EvaluationScore);
-    // Without a score the vendor still sends false, which then means nothing.
-    let is_passed = m.boolean(F::IsPassed).filter(|_| evaluation_score.is_some());
+    let is_passed = is_passed(&mut m, evaluation_score.is_some());
     let (topics, total_topics_identified) = configured_intents(&mut m);
     let mut contact_emotions = emotions::read(&mut m, F::Emotions, Speaker::Contact);
     contact_emotions.extend(emotions::read(&mut m, F::CustomerEmotions, Speaker::Customer));
@@ -114,6 +113,14 @@ pub(super) fn read<'v, 'a>(record: &'v Value<'a>, aside: &mut Aside<'v, 'a>) -> 
     };
     contact.extra = aside.extra();
     Ok(contact)
+}
+
+/// Without a score the vendor still sends false, which then means nothing; a true says something, and is set aside.
+fn is_passed(m: &mut ContactMembers<'_, '_, '_, '_>, is_scored: bool) -> Option<bool> {
+    if !is_scored && m.get(F::IsPassed).is_some_and(|value| boolean(value) == Ok(Some(true))) {
+        m.keep(F::IsPassed);
+    }
+    m.boolean(F::IsPassed).filter(|_| is_scored)
 }
 
 fn sentiment_pattern<'a>(m: &mut ContactMembers<'_, '_, 'a, '_>) -> (Option<Text<'a>>, Option<Text<'a>>) {

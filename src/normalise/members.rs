@@ -180,6 +180,10 @@ impl<'s, 'v, 'a, 'p, F: Fields, const N: usize> Members<'s, 'v, 'a, 'p, F, N> {
         Some(Self { slots, path, aside, fields: std::marker::PhantomData })
     }
 
+    pub(super) fn get(&self, field: F) -> Option<&'v Value<'a>> {
+        self.slots[field.slot()].map(|(_, value)| value)
+    }
+
     pub(super) fn take(&mut self, field: F) -> Option<(&'static str, &'v Value<'a>)> {
         self.slots[field.slot()].take()
     }

@@ -28,7 +28,7 @@ pub use identity::{Identity, identify, winner};
 pub use private::{Filter, Kept};
 
 /// Grows when the same record would give other rows.
-pub const MAPPER_VERSION: i32 = 1;
+pub const MAPPER_VERSION: i32 = 2;
 
 /// Unknown fields told of one record: keys may be made from data, without end.
 const MAX_UNKNOWN: usize = 100;

@@ -171,15 +171,17 @@ impl Filter {
         names
     }
 
-    /// By id or e-mail; by name only one that comes with neither, since people share names.
+    /// By id or e-mail; by name only one that comes with neither, since people share names. An e-mail that is dropped
+    /// counts for none: once it is, nobody could tell any more that there was one.
     fn is_erased_agent(&self, names: &AgentNames<'_>) -> bool {
         if self.guard.erased.is_empty() {
             return false;
         }
-        let is_nameless = names.ids.is_empty() && names.emails.is_empty();
+        let drops_email = self.guard.treatments.get(Kind::AgentEmail) == Treatment::Drop;
+        let has_name_alone = names.ids.is_empty() && (names.emails.is_empty() || drops_email);
         names.ids.iter().any(|id| self.guard.is_erased(Subject::AgentId(id)))
             || names.emails.iter().any(|email| self.guard.is_erased(Subject::AgentEmail(email)))
-            || (is_nameless && names.names.iter().any(|name| self.guard.is_erased(Subject::AgentName(name))))
+            || (has_name_alone && names.names.iter().any(|name| self.guard.is_erased(Subject::AgentName(name))))
     }
 
     /// E-mails and names under which records know agents who are erased: what `erase` should know them by, too.
@@ -260,6 +262,11 @@ impl Pass<'_> {
                 Value::Array(elements.into_iter().filter_map(|element| self.element(element, place)).collect())
             }
             Value::String(text) => Value::String(self.text(text)),
+            // An id may be sent as a number in one place and as a text in another.
+            Value::Number(number) => match self.text(Cow::Borrowed(number)) {
+                Cow::Borrowed(_) => Value::Number(number),
+                replaced @ Cow::Owned(_) => Value::String(replaced),
+            },
             other => other,
         }
     }
@@ -289,8 +296,12 @@ impl Pass<'_> {
                     Some(value)
                 }
                 Member::Personal(kind) => self.personal(kind, value),
-                // What the record itself is known by was looked at before.
-                _ if place == Place::Record && field(&key) == Some(ContactField::ConversationId) => Some(value),
+                // What the record is known by, and without which it is none; its id was looked at before.
+                _ if place == Place::Record
+                    && matches!(field(&key), Some(ContactField::ConversationId | ContactField::StartTime)) =>
+                {
+                    Some(value)
+                }
                 // A field that holds one value in place of a list.
                 Member::Within(within) => self.element(value, within),
             };

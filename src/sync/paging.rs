@@ -99,4 +99,14 @@ mod tests {
         assert!(skipped("offset_as_pages", Habit::Offset.place(last, 7), 7) >= due, "the last page is empty");
         assert_eq!(after(Habit::Offset, Symptom::EmptyPage), Some(Habit::OffsetAsPages));
     }
+
+    #[test]
+    fn a_habit_is_kept_by_its_name() {
+        for (habit, name) in
+            [(Habit::Offset, "offset"), (Habit::Page, "page"), (Habit::OffsetAsPages, "offset_as_pages")]
+        {
+            assert_eq!((habit.as_str(), Habit::parse(name)), (name, Some(habit)));
+        }
+        assert_eq!(Habit::parse("auto"), None);
+    }
 }

@@ -138,4 +138,31 @@ mod tests {
         );
         assert_eq!(cut(Window::new(at(0), at(1)).expect("a window"), 7000, 2500), None);
     }
+
+    #[test]
+    fn two_seconds_are_cut_in_two_and_one_is_not() {
+        let window = |to: i64| {
+            Window::new(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::seconds(to)).expect("a window")
+        };
+        let lengths = |parts: Vec<Window>| parts.into_iter().map(|p| p.length().num_seconds()).collect::<Vec<_>>();
+        assert_eq!(cut(window(2), 500, 100).map(lengths), Some(vec![1, 1]));
+        assert_eq!(cut(window(1), 500, 100), None);
+    }
+
+    #[test]
+    fn a_short_window_tells_of_density_once_it_holds_half_of_what_is_wanted() {
+        let (span, length) = (TimeDelta::hours(10), TimeDelta::hours(1));
+        assert_eq!(next_span(span, length, 1_249, 2_500), span);
+        assert_eq!(next_span(span, length, 1_250, 2_500), TimeDelta::hours(2));
+    }
+
+    #[test]
+    fn repeats_matter_for_a_day() {
+        let after = |passed: TimeDelta| {
+            Bounds { repeats_seen_at: Some(DateTime::UNIX_EPOCH), now: DateTime::UNIX_EPOCH + passed, ..bounds() }
+                .records()
+        };
+        assert_eq!(after(REPEATS_MATTER_FOR - TimeDelta::seconds(1)), 66);
+        assert_eq!(after(REPEATS_MATTER_FOR), 2_500);
+    }
 }

@@ -128,11 +128,25 @@ fn an_erased_agent_goes_with_every_mention_and_the_others_keep_their_places() {
     assert_eq!(erasing(&[Subject::AgentName("Jane Doe")]).keep(RECORD.as_bytes()), Kept::AsReceived);
     let nameless = r#"{"Agents":[{"Agent Name":"Jane Doe"}]}"#;
     assert_eq!(without(&erasing(&[Subject::AgentName("jane doe")]), nameless), r#"{"Agents":[null]}"#);
+    let number = r#"{"Agents":[{"agentId":20260042}],"supervisor":20260042,"length":20260043}"#;
+    assert_eq!(
+        without(&erasing(&[Subject::AgentId("20260042")]), number),
+        r#"{"Agents":[null],"supervisor":"[erased]","length":20260043}"#
+    );
     let elsewhere = r#"{"supervisor":"agent-9","Agents":"agent-9"}"#;
     assert_eq!(
         without(&erasing(&[Subject::AgentId("agent-9")]), elsewhere),
         r#"{"supervisor":"[erased]","Agents":"[erased]"}"#
     );
+}
+
+#[test]
+fn an_agent_whose_dropped_email_told_namesakes_apart_goes_at_once_and_not_at_the_next_rebuild() {
+    let email_gone = Treatments::of(|kind| if kind == Kind::AgentEmail { Treatment::Drop } else { Treatment::Keep });
+    let namesake = r#"{"Agents":[{"Agent Name":"Jane Doe","Agent Email":"other@example.org"}]}"#;
+    let filter = Filter::new(guard(email_gone, &[Subject::AgentName("Jane Doe")]));
+    assert_eq!(without(&filter, namesake), r#"{"Agents":[null]}"#);
+    assert_eq!(erasing(&[Subject::AgentName("Jane Doe")]).keep(namesake.as_bytes()), Kept::AsReceived);
 }
 
 #[test]

@@ -137,6 +137,10 @@ fn a_pass_means_nothing_without_a_score() {
         fine(r#""IsPassed":"YES","Kore Evaluation Score":77"#, "true"),
     ];
     check(&cases, |c| show(c.is_passed));
+    let said = with(r#""IsPassed":"YES","Kore Evaluation Score":"NA""#);
+    assert_eq!(extra(&read(&said)), json!({"IsPassed": "YES"}), "true says something, and is not lost");
+    let wrong = with(r#""IsPassed":[1]"#);
+    assert_eq!(faults(&read(&wrong)), [("IsPassed", FaultKind::NotAScalar)]);
 }
 
 #[test]

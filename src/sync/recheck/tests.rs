@@ -166,6 +166,20 @@ fn live_through(contacts_per_day: i64, days: i64) -> Vec<f64> {
     spent
 }
 
+#[test]
+fn the_ledger_keeps_rungs_in_seconds() {
+    let rule = Rule::new(&[Duration::from_hours(1), Duration::from_hours(24)]);
+    assert_eq!(rule.seconds(), [3_600, 86_400]);
+}
+
+#[test]
+fn a_poll_that_finds_several_pages_costs_them_all() {
+    let fill = Fill { page: 100, most: 2_500 };
+    // A minute brings 694 contacts, which are seven pages.
+    let dense = Demand { contacts_per_day: 1_000_000.0, poll: TimeDelta::minutes(1), fill };
+    assert!((dense.live() - 1_440.0 * 7.0).abs() < 1e-6, "{}", dense.live());
+}
+
 /// A row of the table in ARCHITECTURE.md.
 fn row(streams: u32, contacts: u32) -> String {
     const YEARS: f64 = 3.0;

@@ -174,4 +174,19 @@ mod tests {
         assert_eq!(ranges(&orders), [(0, 500, true), (500, 1_200, true)]);
         assert!(Orders::default().is_empty());
     }
+
+    #[test]
+    fn one_difference_is_enough_and_a_range_that_sticks_out_is_read_by_itself() {
+        let mut gone = Orders::default();
+        gone.note(&comparison(window(0, 1_000), &[], &[(0, 500)]), true, TimeDelta::days(1));
+        assert!(!gone.is_empty());
+        let mut missing = Orders::default();
+        missing.note(&comparison(window(0, 1_000), &[300], &[]), true, TimeDelta::seconds(25));
+        assert!(!missing.is_empty());
+        // Before what is read whole, at its front, inside, at its end and behind it.
+        let mut both = Orders::default();
+        let around = [95, 100, 150, 199, 205];
+        both.note(&comparison(window(0, 1_000), &around, &[(100, 200)]), true, TimeDelta::seconds(1));
+        assert_eq!(ranges(&both), [(95, 96, false), (100, 200, true), (205, 206, false)]);
+    }
 }
