@@ -337,6 +337,7 @@ impl Engine {
                     },
                     reason: state.paused_reason,
                     watermark: state.watermark,
+                    frontier: state.frontier,
                     stream: state.stream,
                 })
                 .collect(),
@@ -357,7 +358,7 @@ impl Engine {
                     .then(|| Outcome::Refused(refused.join("; ")))
             }
             (Mode::Backfill(_), _) if !look.is_backfill_open => Some(Outcome::Done),
-            (Mode::Once, Until::SettledAt(_)) if look.streams.iter().all(StreamLook::is_done) => Some(Outcome::Done),
+            (Mode::Once, Until::SettledAt(_)) if look.streams.iter().all(StreamLook::is_over) => Some(gaps(look)),
             _ => {
                 let late = |stream: &&StreamLook| match until {
                     Until::SettledAt(_) => !stream.is_done(),
@@ -433,6 +434,7 @@ impl Look {
 struct StreamLook {
     stream: String,
     watermark: DateTime<Utc>,
+    frontier: DateTime<Utc>,
     /// Up to where it is to be verified.
     settled: Option<DateTime<Utc>>,
     has_open_backfill: bool,
@@ -445,7 +447,40 @@ struct StreamLook {
     reason: Option<String>,
 }
 
+/// What is read, and whether nobody reads the rest.
+fn gaps(look: &Look) -> Outcome {
+    let gaps: Vec<String> = look
+        .streams
+        .iter()
+        .filter(|stream| stream.is_gapped())
+        .map(|stream| {
+            format!(
+                "{}: from {} on something is not read, and no backfill reads it: `koresync backfill list` shows what was paused \
+                 or cancelled, `koresync backfill` files another",
+                stream.stream,
+                stream.watermark.format("%Y-%m-%dT%H:%M:%SZ")
+            )
+        })
+        .collect();
+    if gaps.is_empty() { Outcome::Done } else { Outcome::Partly(gaps.join("; ")) }
+}
+
 impl StreamLook {
+    /// Nothing is left to be read.
+    fn is_over(&self) -> bool {
+        self.is_done() || self.is_gapped()
+    }
+
+    /// The frontier is where it should be and nothing waits, yet something before it is not verified: its backfill was
+    /// cancelled or is paused.
+    fn is_gapped(&self) -> bool {
+        self.settled.is_some_and(|settled| self.watermark < settled && settled <= self.frontier)
+            && !self.has_open_backfill
+            && self.unread == 0
+            && self.unverified == 0
+            && self.rechecks_due == 0
+    }
+
     fn is_done(&self) -> bool {
         self.settled.is_none_or(|settled| self.watermark >= settled)
             && !self.has_open_backfill

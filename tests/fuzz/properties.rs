@@ -38,7 +38,7 @@ pub fn record(raw: &[u8]) -> Held {
         }
         Err(rejected) => {
             let is_missing = match rejected.reason {
-                Reason::NotJson => json::parse(raw).is_err(),
+                Reason::NotJson | Reason::TooLarge => json::parse(raw).is_err(),
                 Reason::NotAnObject => identity == Identity::default(),
                 Reason::NoConversationId | Reason::ConversationIdTooLong => identity.conversation_id.is_none(),
                 Reason::NoStartTime | Reason::StartNotATime | Reason::StartOutOfRange => identity.started_at.is_none(),

@@ -219,12 +219,12 @@ impl Site {
     }
 
     /// What becomes of transactions that stand still for as long as a lease: the server ends them, or the planner of
-    /// another engine where they wait for the data of a COPY. Both bounds are of real time.
+    /// another engine where they wait for the data of a COPY. Both bounds are of real time. (A statement that the server is
+    /// still at work on would stand still once it is done.)
     pub async fn end_idle_transactions(&self) {
         sqlx::query(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() \
-             and application_name = 'koresync' \
-             and (state like 'idle in transaction%' or (state = 'active' and wait_event = 'ClientRead' and query like 'copy %'))",
+             and application_name = 'koresync' and xact_start is not null",
         )
         .execute(&self.pool)
         .await

@@ -3,10 +3,14 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use koresync::simulate;
+use koresync::sync::Outcome;
+use koresync::warehouse::backfills::Verb;
 use sqlx::Connection as _;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::mirror::population;
+use crate::support::mirror::{Mirror, Settings, population};
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
@@ -117,4 +121,17 @@ async fn an_undisturbed_run_is_0_and_other_crates_have_nothing_to_say() {
     for line in told.lines() {
         assert!(line.contains("\"target\":\"koresync"), "{line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_ends_at_once_where_nobody_reads_the_rest_and_says_so() {
+    let mirror = Mirror::start(population(), Settings::default()).await;
+    drop(mirror.engine(CancellationToken::new()).await);
+    let warehouse = mirror.warehouse();
+    let history = warehouse.open_backfills().await.expect("backfills").first().expect("the first one").id;
+    warehouse.steer_backfill(history, Verb::Cancel).await.expect("a cancelled backfill");
+    let began = mirror.clock.now();
+    let outcome = mirror.run_once().await;
+    assert!(matches!(&outcome, Outcome::Partly(why) if why.contains("no backfill reads it")), "{outcome:?}");
+    assert!(mirror.clock.now() - began < TimeDelta::hours(1), "it waited for nothing");
 }
