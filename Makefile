@@ -73,7 +73,7 @@ fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600,
 		$(CARGO) bench --profile fuzz --bench fuzzer
 
 # Choices that make a case, then bare bytes that begin with the corpus; `none`: a sanitizer needs nightly, and no code here is unsafe.
-GUIDED = fuzz run --fuzz-dir tests/fuzz/guided --sanitizer none --target-dir target/guided
+GUIDED = fuzz run --fuzz-dir tests/fuzz/guided --sanitizer none --target-dir $(CURDIR)/target/guided
 fuzz-guided: ## The same, guided by coverage: a minute each, or SECONDS=3600 (needs cargo-fuzz)
 	@if ! $(CARGO) fuzz --version >/dev/null 2>&1; then \
 		echo "NOT RUN: cargo-fuzz is not there (cargo install --locked cargo-fuzz)"; exit 0; \
