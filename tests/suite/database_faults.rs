@@ -48,6 +48,10 @@ impl Trial {
     /// Waits until everything is loaded; gives how long it took.
     async fn catches_up(&mut self) -> Duration {
         let began = Instant::now();
+        // What drew out the moments of the fault must not draw out what comes after it.
+        let at_once =
+            "create or replace function dawdle() returns trigger language plpgsql as $$ begin return new; end $$";
+        execute(&mut self.site.connection().await, at_once).await;
         while !self.site.is_caught_up().await {
             assert!(self.daemon.is_running(), "the daemon ended:\n{}", self.daemon.told());
             assert!(
@@ -96,7 +100,7 @@ impl Trial {
 }
 
 fn load() -> simulate::Options {
-    simulate::Options { contacts: 1_000, days: 2, latency: Duration::from_millis(20), ..population() }
+    simulate::Options { contacts: 600, days: 2, latency: Duration::from_millis(20), ..population() }
 }
 
 fn small_windows(site: &Site) -> Configuration {
@@ -250,10 +254,14 @@ async fn locked_windows(connection: &mut PgConnection) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_deadlock_costs_the_daemon_a_try() {
     let database = TestDatabase::create().await;
+    // The server looks for a deadlock once, when a lock was waited for so long: of the daemon, late enough that there is
+    // one; of the other, so late that it is not the one to be ended.
+    let late =
+        "do $$ begin execute format('alter database %I set deadlock_timeout = ''5s''', current_database()); end $$";
+    execute(&mut PgConnection::connect(database.url()).await.expect("a connection"), late).await;
     let trial = Trial::loading(database.url()).await;
     let mut other = trial.site.connection().await;
-    // Holds what a window's transaction locks last, and asks for what it locked first. The server looks for a
-    // deadlock when a lock was waited for so long; so it is the daemon that it finds.
+    // Holds what a window's transaction locks last, and asks for what it locked first.
     execute(&mut other, "set deadlock_timeout = '1min'").await;
     let mut look = trial.site.connection().await;
     let mut transaction = other.begin().await.expect("a transaction");
