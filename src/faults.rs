@@ -116,7 +116,7 @@ pub enum Defect {
     /// A slot whose moment has passed is used.
     LateSlotUsed,
     LeaseNotRenewed,
-    /// Of repeats the last to arrive wins.
+    /// Of repeats the first to arrive wins.
     WinnerByArrival,
     /// Two reads cut at the same places may agree.
     AgreementSameCut,

@@ -105,7 +105,7 @@ pub(super) fn settle_repeats(records: &[Record]) -> Vec<&Record> {
         .into_values()
         .filter_map(|repeats| match repeats.as_slice() {
             [single] => Some(*single),
-            [.., last] if is_planted(Defect::WinnerByArrival) => Some(*last),
+            [first, ..] if is_planted(Defect::WinnerByArrival) => Some(*first),
             several => several.get(winner(several.iter().map(|r| (&r.identity, r.raw_hash)))).copied(),
         })
         .collect();

@@ -18,6 +18,7 @@ use super::worker::{self, Bench, Done};
 use crate::api;
 use crate::domain::Settle;
 use crate::warehouse::error::Remedy;
+use crate::warehouse::streams::StreamState;
 use crate::warehouse::windows::{Claim, Scope};
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -320,6 +321,11 @@ impl Engine {
             }
             _ => Vec::new(),
         };
+        // Asked for last: where all windows up to the frontier are closed, their watermark is in it.
+        let later = warehouse.stream_states().await?;
+        let watermark = |state: &StreamState| {
+            later.iter().find(|s| s.stream == state.stream).map_or(state.watermark, |later| later.watermark)
+        };
         let verified_at = states.iter().filter_map(|state| state.last_success_at).max();
         Ok(Look {
             streams: states
@@ -335,8 +341,8 @@ impl Engine {
                         Until::SettledAt(moment) => Some(planner::settled(options, &state, moment)),
                         Until::Settled => None,
                     },
+                    watermark: watermark(&state),
                     reason: state.paused_reason,
-                    watermark: state.watermark,
                     frontier: state.frontier,
                     stream: state.stream,
                 })

@@ -20,7 +20,7 @@ use crate::support::site::{Site, chances, milliseconds, times};
 
 const LEASE: Duration = Duration::from_secs(3);
 const SOON: Duration = Duration::from_mins(1);
-const LOGINS: [&str; 3] = ["one", "two", "three"];
+const NAMES: [&str; 3] = ["one", "two", "three"];
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
     migrate::up(&connect(database.url())).await.expect("a schema");
@@ -181,16 +181,17 @@ async fn a_lease_is_kept_for_as_long_as_a_read_takes() {
     site.assert_equal().await;
 }
 
-/// Notes who claims each window, and whether somebody else finishes it. Each daemon logs in under a name of its own.
+/// Notes who claims each window, and whether somebody else finishes it. Each daemon's sessions say its name; they share a
+/// login, since a frozen one's COPY is ended by the others of the same login alone.
 const WATCH_CLAIMS: &str = "create schema watched; \
-    create table watched.claims (window_id bigint primary key, login text not null); \
-    create table watched.finished (window_id bigint, login text, claimed_by text); \
-    create function watched.look() returns trigger language plpgsql security definer as $$ begin \
+    create table watched.claims (window_id bigint primary key, name text not null); \
+    create table watched.finished (window_id bigint, name text, claimed_by text); \
+    create function watched.look() returns trigger language plpgsql as $$ begin \
       if new.fence > old.fence then \
-        insert into watched.claims values (new.id, session_user) on conflict (window_id) do update set login = excluded.login; \
+        insert into watched.claims values (new.id, current_setting('watched.name')) on conflict (window_id) do update set name = excluded.name; \
       end if; \
       if new.state = 'verified' and old.state <> 'verified' then \
-        insert into watched.finished select new.id, session_user, (select login from watched.claims where window_id = new.id); \
+        insert into watched.finished select new.id, current_setting('watched.name'), (select name from watched.claims where window_id = new.id); \
       end if; return new; end $$; \
     create trigger look before update on koresync.windows for each row execute function watched.look(); \
     alter table koresync.windows enable always trigger look;";
@@ -207,16 +208,10 @@ async fn of_three_daemons_one_that_was_frozen_past_its_lease_writes_nothing_that
         let url = server.url(&name);
         let mut site = Site::start(&url, Site::slow_population()).await;
         let mut connection = site.connection().await;
-        if run == 0 {
-            for login in LOGINS {
-                let create = format!("create role {login} superuser login");
-                sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut connection).await.expect("a role");
-            }
-        }
         sqlx::raw_sql(WATCH_CLAIMS).execute(&mut connection).await.expect("triggers");
-        let mut daemons: Vec<(Program, Process)> = LOGINS
-            .map(|login| {
-                let database_url = url.replace("postgres@", &format!("{login}@"));
+        let mut daemons: Vec<(Program, Process)> = NAMES
+            .map(|name| {
+                let database_url = format!("{url}?options[watched.name]={name}");
                 let configuration =
                     Configuration { database_url, lease: "1s", max_window_bytes: 64 << 10, ..site.configuration() };
                 let program = Program::new(&configuration);
@@ -227,7 +222,7 @@ async fn of_three_daemons_one_that_was_frozen_past_its_lease_writes_nothing_that
         daemons[0].1.tells("A window was written.").await;
         // Frozen again until it is caught with windows in hand.
         let held = "select count(*) from koresync.windows w join watched.claims c on c.window_id = w.id \
-            where w.owner is not null and w.state <> 'verified' and c.login = 'one'";
+            where w.owner is not null and w.state <> 'verified' and c.name = 'one'";
         let held = loop {
             daemons[0].1.signal("STOP");
             let held = site.number(held).await;
@@ -240,7 +235,7 @@ async fn of_three_daemons_one_that_was_frozen_past_its_lease_writes_nothing_that
         frozen_with += held;
         // The others take over what it holds.
         let left = "select count(*) from koresync.windows w join watched.claims c on c.window_id = w.id \
-            where w.state <> 'verified' and c.login = 'one'";
+            where w.state <> 'verified' and c.name = 'one'";
         site.becomes(0, left, SOON).await;
         daemons[0].1.signal("CONT");
         let began = std::time::Instant::now();
@@ -255,7 +250,7 @@ async fn of_three_daemons_one_that_was_frozen_past_its_lease_writes_nothing_that
             assert_eq!(daemon.ended(SOON).await.code(), Some(0), "{}", daemon.told());
         }
         let by_others =
-            site.number("select count(*) from watched.finished where login is distinct from claimed_by").await;
+            site.number("select count(*) from watched.finished where name is distinct from claimed_by").await;
         assert_eq!(by_others, 0, "windows were finished by a daemon that did not hold them");
         finished += site.number("select count(*) from watched.finished").await;
         site.assert_ledger_and_rows_agree().await;
