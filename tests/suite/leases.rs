@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
 use koresync::simulate::Options;
-use koresync::warehouse::load::Proof;
+use koresync::warehouse::load::{Proof, ReadEntry};
 use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
 use koresync::warehouse::{Warehouse, WarehouseError, migrate};
@@ -58,6 +58,24 @@ async fn a_stale_lease_holder_cannot_commit() {
     commit.finish(&Learned::default()).await.expect("a commit");
     let twice = warehouse.open_commit(&held, entry).await;
     assert!(matches!(twice, Err(WarehouseError::Fenced)), "{twice:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_proved_stays_unverified_and_the_watermark_waits_before_it() {
+    let database = TestDatabase::create().await;
+    let (warehouse, claim) = claimed(&database).await;
+    let before = warehouse.stream_state("support").await.expect("the stream").watermark;
+    let failure = Some(("the total wavered".to_owned(), TimeDelta::seconds(15)));
+    let entry = ReadEntry { failure, ..entry(claim.window, 0, None) };
+    let commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
+    commit.finish(&Learned::default()).await.expect("a commit");
+    let kept: (String, Option<String>, String, bool) =
+        sqlx::query_as("select state, verified_by, last_error, due_at > clock_timestamp() from koresync.windows")
+            .fetch_one(warehouse.pool())
+            .await
+            .expect("the window");
+    assert_eq!(kept, ("unverified".to_owned(), None, "the total wavered".to_owned(), true));
+    assert_eq!(warehouse.stream_state("support").await.expect("the stream").watermark, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
