@@ -130,21 +130,6 @@ impl Site {
         self.becomes(0, query, Duration::from_secs(5)).await;
     }
 
-    /// Empties the warehouse, so that everything is read again.
-    pub async fn empty(&self) {
-        let mut connection = self.connection().await;
-        let tables: Vec<String> = sqlx::query_scalar(
-            "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('kore', 'koresync') \
-             and tablename not in ('dates', 'settings', 'privacy', 'schema_versions', '_sqlx_migrations')",
-        )
-        .fetch_all(&mut connection)
-        .await
-        .expect("the tables");
-        let truncate = format!("truncate {} cascade", tables.join(", "));
-        sqlx::raw_sql(sqlx::AssertSqlSafe(truncate)).execute(&mut connection).await.expect("empty tables");
-        connection.close().await.ok();
-    }
-
     /// Waits until the daemon writes in a transaction; false when it does not in time.
     pub async fn writes(&self, within: Duration) -> bool {
         let began = Instant::now();
