@@ -15,7 +15,7 @@ setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
 
 setup-tests: setup
-	@sh deploy/setup/nextest.sh
+	@sh deploy/setup/cargo-tool.sh nextest
 
 lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== formatting"
@@ -28,7 +28,7 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 # Where `cargo deny fetch` puts its copy.
 ADVISORIES = $${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs
 deny: ## Licences, banned crates, sources and known advisories of what is linked in (deny.toml), offline
-	@sh deploy/setup/deny.sh
+	@sh deploy/setup/cargo-tool.sh deny
 	@echo "== what is linked in"
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 		echo "NOT CHECKED: licences, bans and sources, since cargo-deny is not there"; exit 0; \

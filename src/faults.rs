@@ -39,7 +39,8 @@ pub enum Point {
 }
 
 impl Point {
-    pub const ALL: [Self; 13] = [
+    /// Those in the life of a window, in order.
+    pub const OF_A_WINDOW: [Self; 8] = [
         Self::Claimed,
         Self::PageRead,
         Self::BeforeCopy,
@@ -48,12 +49,11 @@ impl Point {
         Self::AfterWatermark,
         Self::BeforeCommit,
         Self::Committed,
-        Self::BackfillPlanning,
-        Self::BackfillPlanned,
-        Self::RebuildWritten,
-        Self::RebuildCommitted,
-        Self::Migrating,
     ];
+
+    pub const OF_A_BACKFILL: [Self; 2] = [Self::BackfillPlanning, Self::BackfillPlanned];
+
+    pub const OF_A_REBUILD: [Self; 2] = [Self::RebuildWritten, Self::RebuildCommitted];
 
     /// Its name in `FAILPOINTS`.
     pub const fn name(self) -> &'static str {
@@ -109,6 +109,8 @@ pub enum Defect {
     RemovedUnproved,
     /// A read within the range that brought a contact is evidence against it.
     RemovedUncovered,
+    /// Whom one read by count lacks is called removed.
+    RemovedByOneCount,
     /// Windows merged lose what they had inserted.
     MergedInsertsLost,
     /// A rate-limit answer stops nobody but the one who got it.
@@ -131,7 +133,7 @@ pub enum Defect {
 }
 
 impl Defect {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::EdgeCounted,
         Self::WatermarkEarly,
         Self::FenceNotChecked,
@@ -149,6 +151,7 @@ impl Defect {
         Self::QuarantineSwallowed,
         Self::RemovedUnproved,
         Self::RemovedUncovered,
+        Self::RemovedByOneCount,
         Self::MergedInsertsLost,
         Self::GateOpen,
         Self::LateSlotUsed,

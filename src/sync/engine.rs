@@ -1,25 +1,23 @@
 //! The engine's life: a planner, workers side by side, and the decision when it is over.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::board::{Board, DATABASE_PAUSE};
+use super::look::{Look, StreamLook};
 use super::planner::{self, Until};
 use super::source::{Options, Source};
-use super::worker::{self, Bench, Done};
-use crate::api;
+use super::worker::{self, Bench};
 use crate::domain::Settle;
 use crate::warehouse::error::Remedy;
-use crate::warehouse::streams::StreamState;
-use crate::warehouse::windows::{Claim, Scope};
+use crate::warehouse::windows::Scope;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// How long the engine works.
@@ -47,73 +45,6 @@ pub enum Outcome {
     Refused(String),
 }
 
-/// Why a stream does not get on.
-#[derive(Debug, Clone)]
-struct Trouble {
-    is_refusal: bool,
-    /// Of the database, not of the API.
-    is_of_database: bool,
-    what: String,
-}
-
-impl Trouble {
-    fn of_database(error: &WarehouseError) -> Self {
-        Self { is_refusal: error.is_refusal(), is_of_database: true, what: error.to_string() }
-    }
-}
-
-/// What the workers tell the engine.
-#[derive(Debug, Default)]
-struct Board {
-    /// Grows with each window that was written or cut.
-    progress: AtomicU64,
-    /// Grows with each look of the planner.
-    looks: AtomicU64,
-    troubles: Mutex<BTreeMap<String, Trouble>>,
-    database: Mutex<Option<Trouble>>,
-    /// Windows in nobody's hand that could not be given back, and why their work failed.
-    owed: Mutex<Vec<(Claim, String)>>,
-    /// Woken when a window is done or planned.
-    changed: Notify,
-}
-
-impl Board {
-    fn trouble(&self, stream: &str, trouble: Option<Trouble>) {
-        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble {
-            Some(trouble) => troubles.insert(stream.to_owned(), trouble),
-            None => troubles.remove(stream),
-        };
-    }
-
-    fn database(&self, error: Option<&WarehouseError>) {
-        let trouble = error.map(Trouble::of_database);
-        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    /// What the planner met, else a worker: where planning works, writing may still fail.
-    fn database_trouble(&self) -> Option<Trouble> {
-        let met = self.database.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        met.or_else(|| {
-            let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-            troubles.values().find(|trouble| trouble.is_of_database).cloned()
-        })
-    }
-
-    fn owe(&self, claim: Claim, failure: String) {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner).push((claim, failure));
-    }
-
-    fn take_owed(&self) -> Vec<(Claim, String)> {
-        std::mem::take(&mut *self.owed.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn advance(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
-        self.changed.notify_waiters();
-    }
-}
-
 /// Reads streams into a warehouse. Several may work on one warehouse.
 #[derive(Debug)]
 pub struct Engine {
@@ -126,8 +57,6 @@ pub struct Engine {
 
 /// A worker without work looks again after so long, or when something was planned or done.
 const IDLE_PAUSE: Duration = Duration::from_secs(2);
-/// A pause of real time between two looks at a database that does not answer.
-const DATABASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Contacts, and payloads, let go of in one transaction; and transactions between two looks at what is to be read.
 const LET_GO_AT_ONCE: i64 = 500;
@@ -310,47 +239,7 @@ impl Engine {
                 warehouse.wake_stream(&state.stream).await?;
             }
         }
-        let ours = |stream: &str| scope.streams.iter().any(|name| name == stream);
-        let backfills = warehouse.open_backfills().await?;
-        let open = warehouse.open_windows().await?;
-        let open = |stream: &str| open.iter().find(|o| o.stream == stream);
-        let due = match until {
-            Until::SettledAt(moment) if !options.recheck.rungs().is_empty() => {
-                let first = options.recheck.rungs().first().copied().unwrap_or_default();
-                warehouse.rechecks_due(moment, first).await?
-            }
-            _ => Vec::new(),
-        };
-        // Asked for last: where all windows up to the frontier are closed, their watermark is in it.
-        let later = warehouse.stream_states().await?;
-        let watermark = |state: &StreamState| {
-            later.iter().find(|s| s.stream == state.stream).map_or(state.watermark, |later| later.watermark)
-        };
-        let verified_at = states.iter().filter_map(|state| state.last_success_at).max();
-        Ok(Look {
-            streams: states
-                .into_iter()
-                .filter(|state| ours(&state.stream))
-                .map(|state| StreamLook {
-                    has_open_backfill: backfills.iter().any(|b| b.stream == state.stream && b.state == "running"),
-                    unverified: open(&state.stream).map_or(0, |o| o.unverified),
-                    unread: open(&state.stream).map_or(0, |o| o.unread),
-                    rechecks_due: due.iter().find(|(stream, _)| *stream == state.stream).map_or(0, |(_, due)| *due),
-                    is_refused: state.paused_at.is_some(),
-                    settled: match until {
-                        Until::SettledAt(moment) => Some(planner::settled(options, &state, moment)),
-                        Until::Settled => None,
-                    },
-                    watermark: watermark(&state),
-                    reason: state.paused_reason,
-                    frontier: state.frontier,
-                    stream: state.stream,
-                })
-                .collect(),
-            verified_at,
-            is_backfill_paused: backfills.iter().any(|b| Some(b.id) == scope.backfill_id && b.state == "paused"),
-            is_backfill_open: backfills.iter().any(|b| Some(b.id) == scope.backfill_id),
-        })
+        Look::take(&self.bench, scope, until, states).await
     }
 
     fn over(&self, mode: Mode, look: &Look, until: Until, seen_at: DateTime<Utc>) -> Option<Outcome> {
@@ -364,7 +253,7 @@ impl Engine {
                     .then(|| Outcome::Refused(refused.join("; ")))
             }
             (Mode::Backfill(_), _) if !look.is_backfill_open => Some(Outcome::Done),
-            (Mode::Once, Until::SettledAt(_)) if look.streams.iter().all(StreamLook::is_over) => Some(gaps(look)),
+            (Mode::Once, Until::SettledAt(_)) if look.streams.iter().all(StreamLook::is_over) => Some(look.gaps()),
             _ => {
                 let late = |stream: &&StreamLook| match until {
                     Until::SettledAt(_) => !stream.is_done(),
@@ -420,86 +309,6 @@ impl Engine {
     }
 }
 
-#[derive(Debug)]
-struct Look {
-    streams: Vec<StreamLook>,
-    /// When a window was last verified, whoever read it.
-    verified_at: Option<DateTime<Utc>>,
-    is_backfill_open: bool,
-    is_backfill_paused: bool,
-}
-
-impl Look {
-    /// Nothing is to be read before the next poll.
-    fn is_idle(&self) -> bool {
-        self.streams.iter().all(|stream| stream.unread == 0 && !stream.has_open_backfill)
-    }
-}
-
-#[derive(Debug)]
-struct StreamLook {
-    stream: String,
-    watermark: DateTime<Utc>,
-    frontier: DateTime<Utc>,
-    /// Up to where it is to be verified.
-    settled: Option<DateTime<Utc>>,
-    has_open_backfill: bool,
-    unverified: i64,
-    /// Windows planned or in hand.
-    unread: i64,
-    /// Rechecks that are due and not planned yet.
-    rechecks_due: i64,
-    is_refused: bool,
-    reason: Option<String>,
-}
-
-/// What is read, and whether nobody reads the rest.
-fn gaps(look: &Look) -> Outcome {
-    let gaps: Vec<String> = look
-        .streams
-        .iter()
-        .filter(|stream| stream.is_gapped())
-        .map(|stream| {
-            format!(
-                "{}: from {} on something is not read, and no backfill reads it: `koresync backfill list` shows what was paused \
-                 or cancelled, `koresync backfill` files another",
-                stream.stream,
-                stream.watermark.format("%Y-%m-%dT%H:%M:%SZ")
-            )
-        })
-        .collect();
-    if gaps.is_empty() { Outcome::Done } else { Outcome::Partly(gaps.join("; ")) }
-}
-
-impl StreamLook {
-    /// Nothing is left to be read.
-    fn is_over(&self) -> bool {
-        self.is_done() || self.is_gapped()
-    }
-
-    /// The frontier is where it should be and nothing waits, yet something before it is not verified: its backfill was
-    /// cancelled or is paused.
-    fn is_gapped(&self) -> bool {
-        self.settled.is_some_and(|settled| self.watermark < settled && settled <= self.frontier)
-            && !self.has_open_backfill
-            && self.unread == 0
-            && self.unverified == 0
-            && self.rechecks_due == 0
-    }
-
-    fn is_done(&self) -> bool {
-        self.settled.is_none_or(|settled| self.watermark >= settled)
-            && !self.has_open_backfill
-            && self.unread == 0
-            && self.unverified == 0
-            && self.rechecks_due == 0
-    }
-
-    fn is_only_unverified(&self) -> bool {
-        self.unverified > 0 && !self.has_open_backfill && self.unread == 0
-    }
-}
-
 async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scope, working: CancellationToken) {
     while !working.is_cancelled() {
         let changed = board.changed.notified();
@@ -508,7 +317,7 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
                 let stream = claim.stream.clone();
                 let Some(source) = bench.source(&stream).cloned() else { continue };
                 let done = worker::work(&bench, &source, claim).await;
-                match tell(&board, &stream, done) {
+                match board.note(&stream, done) {
                     None => continue,
                     Some(pause) => pause,
                 }
@@ -523,40 +332,6 @@ async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scop
             () = changed => {}
             () = bench.warehouse.clock().sleep(pause) => {}
             () = working.cancelled() => {}
-        }
-    }
-}
-
-/// Notes what became of a window; a pause when the next one would probably fare no better.
-fn tell(board: &Board, stream: &str, done: Done) -> Option<Duration> {
-    match done {
-        Done::Verified | Done::Split | Done::Counted => {
-            board.trouble(stream, None);
-            board.advance();
-            None
-        }
-        Done::Unverified => {
-            board.trouble(stream, None);
-            board.changed.notify_waiters();
-            None
-        }
-        Done::Dropped => None,
-        Done::Api(error) => {
-            let is_refusal = error.remedy() == api::Remedy::Operator;
-            board.trouble(stream, Some(Trouble { is_refusal, is_of_database: false, what: error.to_string() }));
-            board.changed.notify_waiters();
-            None
-        }
-        Done::Warehouse(error) => {
-            board.trouble(stream, Some(Trouble::of_database(&error)));
-            (error.remedy() != Remedy::Retry).then_some(DATABASE_PAUSE)
-        }
-        Done::Owed(claim, error) => {
-            board.trouble(stream, Some(Trouble::of_database(&error)));
-            board.owe(claim, error.to_string());
-            // The planner gives it back as soon as the database answers.
-            board.changed.notify_waiters();
-            Some(DATABASE_PAUSE)
         }
     }
 }

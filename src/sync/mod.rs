@@ -3,11 +3,13 @@
 //! A reconciler: all state is in the database, every step may be repeated, and any number of engines
 //! may work on one warehouse.
 
+mod board;
 pub mod commit;
 pub mod engine;
 pub mod erasing;
 mod heartbeat;
 pub mod intake;
+mod look;
 pub mod paging;
 mod piece;
 mod planner;

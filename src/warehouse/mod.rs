@@ -14,6 +14,7 @@ pub mod error;
 pub mod hiding;
 mod link;
 pub mod load;
+mod merging;
 pub mod migrate;
 pub mod privacy;
 pub mod quarantine;

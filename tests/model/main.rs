@@ -46,11 +46,9 @@ fn try_seed(runtime: &tokio::runtime::Runtime, seed: u64) -> Result<(), (Sequenc
     let config = Config { cases: 1, max_shrink_iters: shrinks, failure_persistence: None, ..Config::default() };
     let first = std::cell::RefCell::new(None);
     let outcome = TestRunner::new_with_rng(config, rng).run(&sequence(), |sequence| {
-        let database = runtime.block_on(TestDatabase::create());
+        let database = runtime.block_on(empty_warehouse());
         let tried = std::panic::AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let options = ConnectOptions::new(&SecretString::from(database.url()), false, 1).expect("a URL");
-                migrate::up(&options).await.expect("a schema");
                 tokio::time::timeout(LONGEST, Box::pin(sequence.run(&database))).await.expect("an end");
             });
         });
@@ -76,19 +74,34 @@ fn try_seed(runtime: &tokio::runtime::Runtime, seed: u64) -> Result<(), (Sequenc
     }
 }
 
-/// What one engine received before another one's look, and writes after it.
-#[test]
-fn content_received_later_is_never_overwritten() {
+/// Runs a sequence that is told step by step.
+fn run_by_hand(sequence: impl AsyncFnOnce(&TestDatabase)) {
     let _scenario = fail::FailScenario::setup();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let database = TestDatabase::create().await;
-        let options = ConnectOptions::new(&SecretString::from(database.url()), false, 1).expect("a URL");
-        migrate::up(&options).await.expect("a schema");
-        Box::pin(operations::older_beside_newer(&database)).await;
+        let database = empty_warehouse().await;
+        Box::pin(sequence(&database)).await;
         end_connections(&database).await;
     });
+}
+
+async fn empty_warehouse() -> TestDatabase {
+    let database = TestDatabase::create().await;
+    let options = ConnectOptions::new(&SecretString::from(database.url()), false, 1).expect("a URL");
+    migrate::up(&options).await.expect("a schema");
+    database
+}
+
+/// What one engine received before another one's look, and writes after it.
+#[test]
+fn content_received_later_is_never_overwritten() {
+    run_by_hand(operations::older_beside_newer);
+}
+
+#[test]
+fn nobody_is_called_gone_by_a_single_count() {
+    run_by_hand(operations::slid_through);
 }
 
 #[test]

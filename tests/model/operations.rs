@@ -54,19 +54,6 @@ pub struct Sequence {
     pub operations: Vec<Operation>,
 }
 
-const DEADLY: [Point; 10] = [
-    Point::Claimed,
-    Point::PageRead,
-    Point::BeforeCopy,
-    Point::BetweenTables,
-    Point::BeforeWatermark,
-    Point::AfterWatermark,
-    Point::BeforeCommit,
-    Point::Committed,
-    Point::BackfillPlanning,
-    Point::BackfillPlanned,
-];
-
 fn operation() -> impl Strategy<Value = Operation> {
     let changes =
         [Change::Content, Change::Score, Change::Drift, Change::Remove, Change::Return, Change::Malform, Change::Heal];
@@ -89,7 +76,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => added.prop_map(Operation::Add),
         7 => (any::<usize>(), select(changes.to_vec())).prop_map(|(n, change)| Operation::Change(n, change)),
         3 => prop::collection::vec(select(faults.to_vec()), 1..6).prop_map(Operation::Fail),
-        2 => (select(DEADLY.to_vec()), 0_u32..6).prop_map(|(point, n)| Operation::Crash(point, n)),
+        2 => (select([&Point::OF_A_WINDOW[..], &Point::OF_A_BACKFILL].concat()), 0_u32..6).prop_map(|(point, n)| Operation::Crash(point, n)),
         2 => (select(vec![Point::Claimed, Point::PageRead]), 0_u32..6, any::<usize>())
             .prop_map(|(point, n, contact)| Operation::Freeze(point, n, contact)),
         1 => Just(Operation::Two),
@@ -305,38 +292,77 @@ async fn come_to_rest(site: &Arc<Site>, memory: &mut Memory) {
 /// How long a sequence may take, of real time.
 pub const LONGEST: Duration = Duration::from_mins(3);
 
-/// Two backfills over the same contacts: the one that read first writes last.
-pub async fn older_beside_newer(database: &TestDatabase) {
+/// A warehouse that holds so many contacts of one window, and was judged.
+async fn filled(database: &TestDatabase, contacts: u32) -> (Arc<Site>, Memory) {
     let start = "2026-03-01T00:00:00Z".parse().expect("a time");
     let habits = Habits { is_end_inclusive: false, is_descending: false };
     let site = Arc::new(Site::new(database, start, habits, 1).await);
     let mut memory = Memory::default();
-    let first =
-        [Operation::Add(vec![(600, 60), (700, 60), (800, 60)]), Operation::Sync, Operation::Change(0, Change::Content)];
-    for operation in first {
-        site.clock.pass(TimeDelta::seconds(1));
-        operation.run(&site, &mut memory).await;
-        site.clock.pass(TimeDelta::seconds(1));
-        memory.judge(&site).await;
+    // Two days ago; and one that goes on at the end of what is settled, which shows by what time the vendor filters.
+    let added = (0..contacts).map(|i| (2_900 - 10 * i, 60)).chain([(16, 7_200)]).collect();
+    for operation in [Operation::Add(added), Operation::Sync] {
+        step(&site, &mut memory, &operation).await;
     }
-    let warehouse = site.warehouse();
-    let file = async |hours: i64| {
-        let range = Window::new(start + TimeDelta::hours(hours), start + TimeDelta::hours(71)).expect("a range");
-        warehouse.file_backfill(STREAM, range, Some(TimeDelta::days(7))).await.expect("a backfill")
-    };
-    let earlier = file(0).await;
+    (site, memory)
+}
+
+async fn step(site: &Arc<Site>, memory: &mut Memory, operation: &Operation) {
+    site.clock.pass(TimeDelta::seconds(1));
+    operation.run(site, memory).await;
+    site.clock.pass(TimeDelta::seconds(1));
+    memory.judge(site).await;
+}
+
+/// Files a backfill from so many hours after the start on.
+async fn file(site: &Site, hours: i64) -> i64 {
+    let (from, to) = (site.start + TimeDelta::hours(hours), site.start + TimeDelta::hours(71));
+    let range = Window::new(from, to).expect("a range");
+    site.warehouse().file_backfill(STREAM, range, Some(TimeDelta::days(7))).await.expect("a backfill")
+}
+
+/// Two backfills over the same contacts: the one that read first writes last.
+pub async fn older_beside_newer(database: &TestDatabase) {
+    let (site, mut memory) = Box::pin(filled(database, 3)).await;
+    step(&site, &mut memory, &Operation::Change(0, Change::Content)).await;
+    let earlier = file(&site, 0).await;
     // A page is in hand, and what it shows is of this moment.
     let ran = site.run(Mode::Backfill(earlier), Some((Point::PageRead, 0))).await;
     let Ran::Frozen(frozen) = ran else { panic!("it did not stand still: {ran:?}") };
-    site.clock.pass(TimeDelta::seconds(1));
-    Operation::Change(0, Change::Content).run(&site, &mut memory).await;
-    site.clock.pass(TimeDelta::seconds(1));
-    let later = file(1).await;
+    step(&site, &mut memory, &Operation::Change(0, Change::Content)).await;
+    let later = file(&site, 1).await;
     let ran = site.run(Mode::Backfill(later), None).await;
     assert!(matches!(ran, Ran::To(Outcome::Done)), "{ran:?}");
     site.clock.pass(TimeDelta::seconds(1));
     memory.judge(&site).await;
     assert_eq!(site.thaw(frozen).await, Outcome::Done);
     memory.judge(&site).await;
+    site.pool.close().await;
+}
+
+/// While the pages of a range are read one contact goes and another one comes: the total stays, and one slides through.
+pub async fn slid_through(database: &TestDatabase) {
+    let (site, mut memory) = Box::pin(filled(database, 10)).await;
+    let filter: Option<String> = sqlx::query_scalar("select filter_field from koresync.streams")
+        .fetch_one(&site.pool)
+        .await
+        .expect("the stream");
+    assert_eq!(filter.as_deref(), Some("start"), "nobody's absence would be concluded");
+    let again = file(&site, 0).await;
+    site.clock.pass(TimeDelta::seconds(1));
+    site.vendor.fail([Fault::Swap]);
+    site.vendor.begins_to_be_looked_at();
+    let ran = site.run(Mode::Backfill(again), None).await;
+    assert!(matches!(ran, Ran::To(Outcome::Done)), "{ran:?}");
+    site.vendor.is_looked_at_no_more();
+    site.clock.pass(TimeDelta::seconds(1));
+    assert!(site.vendor.with(|world| world.may_deceive(site.clock.millis() - 1_000)), "nothing went and came");
+    memory.judge(&site).await;
+    let removed: Vec<String> =
+        sqlx::query_scalar("select conversation_id from kore.contacts where removed_at is not null")
+            .fetch_all(&site.pool)
+            .await
+            .expect("the removed");
+    // The one that went was read before.
+    assert!(removed.is_empty(), "{removed:?} are called removed");
     site.pool.close().await;
 }

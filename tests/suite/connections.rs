@@ -12,10 +12,20 @@ use crate::support::site::{Site, chances, milliseconds, times};
 /// A fault of the network over, this is how long a load of the tests' size may take.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Windows of a few pages, read through the proxy.
-fn small_windows(site: &Site, proxy: &Proxy) -> Configuration {
-    let database_url = proxy.url().to_owned();
-    Configuration { database_url, lease: "1s", max_window_bytes: 64 << 10, page_size: 10, ..site.configuration() }
+/// A vendor, an empty warehouse, and the program between them, which reaches its database through a proxy and reads windows
+/// of a few pages.
+async fn behind_a_proxy(seed: u64) -> (TestDatabase, Site, Proxy, Program) {
+    let database = TestDatabase::create().await;
+    let site = Site::start(database.url(), Site::slow_population()).await;
+    let proxy = Proxy::start(database.url(), seed).await;
+    let program = Program::new(&Configuration {
+        database_url: proxy.url().to_owned(),
+        lease: "1s",
+        max_window_bytes: 64 << 10,
+        page_size: 10,
+        ..site.configuration()
+    });
+    (database, site, proxy, program)
 }
 
 async fn catches_up(site: &mut Site, daemon: &mut Process) {
@@ -44,10 +54,7 @@ async fn commits_whose_answers_are_lost_neither_lose_nor_double_anything() {
     let (wanted, mut lost, mut looks) = (times(20, 100), 0, 0);
     // A load ends before very many are lost: then another one begins.
     while lost < wanted {
-        let database = TestDatabase::create().await;
-        let mut site = Site::start(database.url(), Site::slow_population()).await;
-        let proxy = Proxy::start(database.url(), chances.random()).await;
-        let program = Program::new(&small_windows(&site, &proxy));
+        let (_database, mut site, proxy, program) = behind_a_proxy(chances.random()).await;
         proxy.lose_answers(30);
         let mut daemon = program.spawn(&["run"]);
         let began = Instant::now();
@@ -66,11 +73,8 @@ async fn commits_whose_answers_are_lost_neither_lose_nor_double_anything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_cut_at_random_moments_cost_nothing_but_time() {
-    let database = TestDatabase::create().await;
-    let mut site = Site::start(database.url(), Site::slow_population()).await;
     let mut chances = chances();
-    let proxy = Proxy::start(database.url(), chances.random()).await;
-    let program = Program::new(&small_windows(&site, &proxy));
+    let (_database, mut site, proxy, program) = behind_a_proxy(chances.random()).await;
     let mut daemon = program.spawn(&["run"]);
     let cuts = times(10, 100);
     for _ in 0..cuts {
@@ -88,10 +92,7 @@ async fn connections_cut_at_random_moments_cost_nothing_but_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_is_noticed_within_a_bounded_time() {
-    let database = TestDatabase::create().await;
-    let mut site = Site::start(database.url(), Site::slow_population()).await;
-    let proxy = Proxy::start(database.url(), 1).await;
-    let program = Program::new(&small_windows(&site, &proxy));
+    let (_database, mut site, proxy, program) = behind_a_proxy(1).await;
     let mut daemon = program.spawn(&["run"]);
     daemon.tells("A window was written.").await;
     proxy.fall_silent(true);
@@ -111,10 +112,7 @@ async fn a_database_that_falls_silent_is_noticed_within_a_bounded_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_in_time_though_the_database_is_silent() {
-    let database = TestDatabase::create().await;
-    let mut site = Site::start(database.url(), Site::slow_population()).await;
-    let proxy = Proxy::start(database.url(), 1).await;
-    let program = Program::new(&small_windows(&site, &proxy));
+    let (_database, mut site, proxy, program) = behind_a_proxy(1).await;
     let mut daemon = program.spawn(&["run"]);
     daemon.tells("A window was written.").await;
     proxy.fall_silent(true);

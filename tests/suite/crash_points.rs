@@ -17,18 +17,6 @@ use crate::support::process::{Configuration, Process, Program, Stream};
 use crate::support::site::{Site, chances, times};
 
 const SOON: Duration = Duration::from_mins(1);
-/// Moments in the life of a window.
-const OF_A_WINDOW: [Point; 8] = [
-    Point::Claimed,
-    Point::PageRead,
-    Point::BeforeCopy,
-    Point::BetweenTables,
-    Point::BeforeWatermark,
-    Point::AfterWatermark,
-    Point::BeforeCommit,
-    Point::Committed,
-];
-
 /// Starts the program so that it dies when it crosses the point for so many times and once more.
 fn spawn_to_die(program: &Program, point: Point, after: u32, arguments: &[&str]) -> Process {
     let points = format!("{}={after}*off->return(kill)", point.name());
@@ -49,7 +37,7 @@ async fn killed_at_each_moment_of_a_window_it_loses_and_doubles_nothing() {
         Program::new(&Configuration { lease: "1s", max_window_bytes: 64 << 10, page_size: 10, ..site.configuration() });
     let mut chances = chances();
     for _ in 0..times(1, 10) {
-        for point in OF_A_WINDOW {
+        for point in Point::OF_A_WINDOW {
             // Two workers may cross it at once: an early death leaves windows of all kinds behind.
             dies(spawn_to_die(&program, point, chances.random_range(0..4), &["run"]), point).await;
             site.assert_ledger_and_rows_agree().await;
@@ -72,7 +60,7 @@ async fn killed_while_a_backfill_is_planned_it_plans_no_span_twice_and_none_neve
     let moment = |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let (first, last) = (moment(site.end - TimeDelta::days(2)), moment(site.end));
     let arguments = ["backfill", "--stream", "history", "--from", &first, "--to", &last, "--window", "2h"];
-    for point in [Point::BackfillPlanning, Point::BackfillPlanned] {
+    for point in Point::OF_A_BACKFILL {
         for after in [0, 2] {
             dies(spawn_to_die(&program, point, after, &arguments), point).await;
             site.connections_are_gone().await;
@@ -151,7 +139,7 @@ fn break_at(point: Point) {
 #[tokio::test(flavor = "multi_thread")]
 async fn failing_at_each_moment_it_tries_again_and_loses_and_doubles_nothing() {
     let scenario = fail::FailScenario::setup();
-    for point in OF_A_WINDOW.into_iter().chain([Point::BackfillPlanning, Point::BackfillPlanned]) {
+    for point in Point::OF_A_WINDOW.into_iter().chain(Point::OF_A_BACKFILL) {
         let settings = Settings { page_size: 20, max_window_bytes: 64 << 10, ..Settings::default() };
         let mirror = Mirror::start(population(), settings).await;
         break_at(point);
@@ -181,7 +169,7 @@ async fn a_rebuild_that_fails_on_its_way_is_gone_on_with() {
     let mirror = Mirror::start(population(), Settings::default()).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
     spoil(&mirror.database).await;
-    for point in [Point::RebuildWritten, Point::RebuildCommitted] {
+    for point in Point::OF_A_REBUILD {
         fail::cfg(point.name(), "1*return(error)->off").expect("a point");
         let failed = try_to_rebuild(&mirror, &RebuildScope::default()).await;
         assert!(failed.is_err(), "{point:?} was not crossed");

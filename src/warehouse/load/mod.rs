@@ -24,8 +24,8 @@ pub use held::Held;
 pub use ledger::{Outcomes, Proof, ReadEntry};
 
 use super::error::Remedy;
+use super::merging::take_place;
 use super::quarantine::ReadWell;
-use super::rechecks::take_place;
 use super::settling::{self, FirstSight, Sight};
 use super::streams::{Learned, derive_watermark, keep_learned};
 use super::windows::{Claim, Lane};
@@ -398,16 +398,16 @@ impl WindowCommit {
         .bind(self.entry.proof.is_some())
         .execute(&mut *self.transaction)
         .await?;
-        cross(Point::BeforeWatermark)?;
         if self.entry.proof.is_some() {
             settling::note(&mut self.transaction, &self.claim, &self.sights, self.now).await?;
+            cross(Point::BeforeWatermark)?;
             if !is_early {
                 derive_watermark(&mut self.transaction, &self.claim.stream).await?;
             }
+            cross(Point::AfterWatermark)?;
             // The stream's row is locked from here on: reads that commit at once see each other.
             take_place(&mut self.transaction, &self.claim, self.outcomes, self.now).await?;
         }
-        cross(Point::AfterWatermark)?;
         cross(Point::BeforeCommit)?;
         self.transaction.commit().await?;
         cross(Point::Committed)?;
