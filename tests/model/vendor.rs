@@ -94,8 +94,9 @@ impl Vendor {
     pub fn is_looked_at_no_more(&self) {
         let mut inner = lock(&self.inner);
         inner.at_work_since = None;
-        let now = inner.clock.millis();
-        inner.world.settle(now);
+        // A look at this very moment may have come before it.
+        let after = inner.clock.millis() + 1;
+        inner.world.settle(after);
     }
 }
 
