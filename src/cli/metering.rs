@@ -11,7 +11,7 @@ use super::session;
 use crate::api::{BoxError, Budget, Unmetered};
 use crate::config::{Settings, StreamSettings};
 use crate::domain::clock::SharedClock;
-use crate::warehouse::budget::AccountBudget;
+use crate::warehouse::budget::{AccountBudget, Turn};
 
 #[derive(Debug)]
 pub enum Meter {
@@ -56,7 +56,7 @@ async fn shared(settings: &Settings, stream: &StreamSettings, clock: &SharedCloc
 impl Budget for Meter {
     fn acquire(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         match self {
-            Self::Shared { budget, .. } => Box::pin(async { Ok(budget.acquire().await?) }),
+            Self::Shared { budget, .. } => Box::pin(async { Ok(budget.acquire(Turn::First).await?) }),
             Self::Alone(unmetered) => unmetered.acquire(),
         }
     }

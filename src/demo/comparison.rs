@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 use super::stage::{STREAM, STREAM_ID};
 use crate::simulate::{self, CHECKSUMS_SQL, Expectation};
@@ -19,16 +19,16 @@ pub struct Verdict {
 /// Compares every table, row count and checksum, for the contacts that start up to the watermark.
 pub async fn compare(
     vendor: Arc<simulate::Running>,
-    pool: &PgPool,
+    warehouse: impl PgExecutor<'_> + Copy,
     watermark: DateTime<Utc>,
 ) -> Result<Verdict, anyhow::Error> {
     // The last window's request range holds its own end, and the vendor's dates are inclusive.
     let to = watermark + TimeDelta::milliseconds(1);
     let expected = tokio::task::spawn_blocking(move || vendor.expect(STREAM_ID, STREAM, None, Some(to), None, true));
-    let held: Vec<(String, i64, String)> = sqlx::query_as(CHECKSUMS_SQL).bind(STREAM).fetch_all(pool).await?;
+    let held: Vec<(String, i64, String)> = sqlx::query_as(CHECKSUMS_SQL).bind(STREAM).fetch_all(warehouse).await?;
     let quarantined: i64 = sqlx::query_scalar("select count(*) from koresync.quarantined_records where stream = $1")
         .bind(STREAM)
-        .fetch_one(pool)
+        .fetch_one(warehouse)
         .await?;
     let expected = expected.await?;
     Ok(Verdict { tables: expected.tables.len(), differing: differing(&expected, &held, quarantined.cast_unsigned()) })

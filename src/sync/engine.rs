@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, DATABASE_PAUSE};
+use super::hands::Hands;
 use super::look::{Look, StreamLook};
 use super::planner::{self, Until};
 use super::source::{Options, Source};
-use super::worker::{self, Bench};
+use super::worker::Bench;
 use crate::domain::Settle;
 use crate::warehouse::error::Remedy;
 use crate::warehouse::windows::Scope;
@@ -55,9 +56,6 @@ pub struct Engine {
     board: Arc<Board>,
 }
 
-/// A worker without work looks again after so long, or when something was planned or done.
-const IDLE_PAUSE: Duration = Duration::from_secs(2);
-
 /// Contacts, and payloads, let go of in one transaction; and transactions between two looks at what is to be read.
 const LET_GO_AT_ONCE: i64 = 500;
 const LET_GO_TURNS: u32 = 20;
@@ -88,10 +86,13 @@ impl Engine {
             backfill_id: if let Mode::Backfill(id) = mode { Some(id) } else { None },
         };
         let working = self.stop.child_token();
+        let hands = Hands::new(self.bench.clone(), Arc::clone(&self.board), self.owner.clone());
         let mut tasks = JoinSet::new();
         for _ in 0..self.bench.options.workers.max(1) {
-            let (bench, board) = (self.bench.clone(), Arc::clone(&self.board));
-            tasks.spawn(worker_loop(bench, board, self.owner.clone(), scope.clone(), working.clone()));
+            tasks.spawn(hands.clone().work(scope.clone(), working.clone()));
+        }
+        if scope.backfill_id.is_none() {
+            tasks.spawn(hands.work_live(scope.streams.clone(), working.clone()));
         }
         let supervision = self.supervise(mode, &scope, &working);
         tokio::pin!(supervision);
@@ -306,32 +307,5 @@ impl Engine {
     pub fn database_check(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
         let board = Arc::clone(&self.board);
         move || board.database_trouble().map_or(Ok(()), |trouble| Err(trouble.what))
-    }
-}
-
-async fn worker_loop(bench: Bench, board: Arc<Board>, owner: String, scope: Scope, working: CancellationToken) {
-    while !working.is_cancelled() {
-        let changed = board.changed.notified();
-        let pause = match bench.warehouse.claim(&owner, &scope).await {
-            Ok(Some(claim)) => {
-                let stream = claim.stream.clone();
-                let Some(source) = bench.source(&stream).cloned() else { continue };
-                let done = worker::work(&bench, &source, claim).await;
-                match board.note(&stream, done) {
-                    None => continue,
-                    Some(pause) => pause,
-                }
-            }
-            Ok(None) => IDLE_PAUSE,
-            Err(error) => {
-                tracing::debug!(%error, "No window could be claimed.");
-                DATABASE_PAUSE
-            }
-        };
-        tokio::select! {
-            () = changed => {}
-            () = bench.warehouse.clock().sleep(pause) => {}
-            () = working.cancelled() => {}
-        }
     }
 }

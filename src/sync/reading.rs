@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::Semaphore;
 
 use super::intake::{Intake, Record};
 use super::paging::{self, Habit, Symptom};
 use super::prove::{Tally, by_agreement, by_one_read, is_other_total};
+use super::shares::Shares;
 use super::sizing::{self, Bounds};
 use super::source::{Metered, Options, Source};
 use super::worker::Bench;
@@ -71,7 +71,7 @@ struct Fetched {
 pub(super) struct WindowReader<'s> {
     source: &'s Source,
     options: &'s Options,
-    fetching: &'s Semaphore,
+    fetching: &'s Shares,
     budget: &'s Metered<'s>,
     intake: Intake<'s>,
     /// Set when the lease is lost.
@@ -387,8 +387,7 @@ impl<'s> WindowReader<'s> {
         let (from, to) = self.window.request_range();
         let (offset, page) = self.habit.place(k, limit);
         let request = PageRequest { from, to, offset, page, limit, include_below_threshold: None };
-        // Never closed; without a permit the page is fetched all the same.
-        let _permit = self.fetching.acquire().await.ok();
+        let _taken = self.fetching.take(&self.source.stream, self.budget.turn(), 1).await;
         let answer = self.source.client.page(&request, self.budget).await?;
         let read_at = self.clock.now();
         cross(Point::PageRead)?;

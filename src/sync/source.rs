@@ -11,7 +11,7 @@ use super::paging::Habit;
 use super::recheck::Rule;
 use crate::api::{BoxError, Budget, Client};
 use crate::domain::Settle;
-use crate::warehouse::budget::AccountBudget;
+use crate::warehouse::budget::{AccountBudget, Turn};
 use crate::warehouse::retention::Cutoffs;
 
 /// How the engine works, whatever the stream.
@@ -68,12 +68,17 @@ pub struct Source {
 #[derive(Debug)]
 pub(super) struct Metered<'s> {
     budget: &'s AccountBudget,
+    turn: Turn,
     requests: AtomicU64,
 }
 
 impl<'s> Metered<'s> {
-    pub(super) fn new(budget: &'s AccountBudget) -> Self {
-        Self { budget, requests: AtomicU64::new(0) }
+    pub(super) fn new(budget: &'s AccountBudget, turn: Turn) -> Self {
+        Self { budget, turn, requests: AtomicU64::new(0) }
+    }
+
+    pub(super) fn turn(&self) -> Turn {
+        self.turn
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -84,7 +89,7 @@ impl<'s> Metered<'s> {
 impl Budget for Metered<'_> {
     fn acquire(&self) -> BoxFuture<'_, Result<(), BoxError>> {
         Box::pin(async move {
-            self.budget.acquire().await?;
+            self.budget.acquire(self.turn).await?;
             self.requests.fetch_add(1, Ordering::Relaxed);
             Ok(())
         })

@@ -20,6 +20,7 @@ use crate::domain::privacy::Subject;
 use crate::domain::{ContentHash, Window};
 use crate::normalise::normalise;
 use crate::warehouse::Warehouse;
+use crate::warehouse::budget::Turn;
 use crate::warehouse::load::Proof;
 use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::verification::{HeldVersion, Seen, Unseen};
@@ -122,7 +123,7 @@ impl Verifier {
         let mut requests = 0;
         while let Some(window) = self.take() {
             let began = self.bench.warehouse.clock().now();
-            let metered = Metered::new(&self.source.budget);
+            let metered = Metered::new(&self.source.budget, Turn::Later);
             let lost = AtomicBool::new(false);
             let mut reader = WindowReader::new(&self.source, &self.bench, &self.state, &metered, &lost, window);
             let verdict = reader.read().await;
@@ -255,7 +256,7 @@ impl Verifier {
     /// Counts a range of at most seven days, by one request. `None` when the vendor tells no total.
     pub async fn count(&self, window: Window) -> anyhow::Result<Option<Counted>> {
         let (from, to) = window.request_range();
-        let metered = Metered::new(&self.source.budget);
+        let metered = Metered::new(&self.source.budget, Turn::Later);
         let Some(total) = self.source.client.page(&PageRequest::first(from, to, 1), &metered).await?.total else {
             return Ok(None);
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use super::commit::{self, Judgement};
@@ -11,10 +11,12 @@ use super::heartbeat::Heartbeat;
 use super::planner::learn_size;
 use super::reading::{Read, ReadError, Verdict, WindowReader};
 use super::recheck::count::{CountError, count};
+use super::shares::{Portions, Shares, Taken};
 use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
 use crate::domain::Window;
 use crate::faults::{Defect, Point, is_planted};
+use crate::warehouse::budget::Turn;
 use crate::warehouse::load::{Outcomes, Presence, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
 use crate::warehouse::windows::{Claim, Lane, Reason};
@@ -49,7 +51,8 @@ pub(super) async fn work(bench: &Bench, source: &Source, claim: Claim) -> Done {
         "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id
     );
     let began = warehouse.clock().now();
-    let metered = Metered::new(&source.budget);
+    let turn = if claim.lane == Lane::Live { Turn::First } else { Turn::Later };
+    let metered = Metered::new(&source.budget, turn);
     let done = Box::pin(read_and_write(bench, source, &claim, &metered)).instrument(span).await;
     note_spending(warehouse, &claim, metered.requests()).await;
     let took = (warehouse.clock().now() - began).as_seconds_f64();
@@ -91,7 +94,7 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
             }
         };
     }
-    let _room = bench.room(&state, claim.window).await;
+    let _room = bench.room(&state, metered.turn(), claim.window).await;
     let mut reader = WindowReader::new(source, bench, &state, metered, &heartbeat.lost, claim.window);
     let verdict = reader.read().await;
     let mut learned = std::mem::take(&mut reader.learned);
@@ -360,15 +363,17 @@ pub(super) struct Bench {
     pub options: Arc<Options>,
     pub sources: Arc<Vec<Arc<Source>>>,
     /// KiB of records that all windows in hand may hold together.
-    memory: Arc<Semaphore>,
+    memory: Arc<Shares>,
     /// Pages on their way, of all windows together.
-    pub fetching: Arc<Semaphore>,
+    pub fetching: Arc<Shares>,
     /// Windows being written.
     writing: Arc<Semaphore>,
 }
 
 /// Windows of full size that may be in hand at once: one is read while others are written. More bring no speed.
 const FULL_WINDOWS: usize = 2;
+/// The part of a full window that is kept beside them for live windows of each stream: what comes between two polls.
+const FIRST_PART: usize = 16;
 /// Windows that are written at once: text, rows and COPY buffers of a batch are the dearest memory there is,
 /// and two keep both this process and the server at work.
 const WRITERS: usize = 2;
@@ -376,32 +381,42 @@ const KIB: usize = 1024;
 
 impl Bench {
     pub(super) fn new(warehouse: Warehouse, options: Options, sources: Vec<Source>) -> Self {
-        let memory = Semaphore::new((options.max_window_bytes * FULL_WINDOWS / KIB).max(1));
-        let fetching = Semaphore::new(options.fetches.max(1));
+        let full = full_window(&options);
+        let is_alone = sources.len() <= 1;
+        let windows = if is_alone { FULL_WINDOWS } else { FULL_WINDOWS + 1 };
+        let memory = Portions { common: full * windows, most: full * FULL_WINDOWS, first: full / FIRST_PART };
+        let fetching = Portions { common: options.fetches, most: options.fetches.saturating_sub(1), first: 1 };
+        let shares = |portions| Arc::new(Shares::new(sources.iter().map(|source| source.stream.as_str()), portions));
+        let (memory, fetching) = (shares(memory), shares(fetching));
         Self {
             warehouse,
             options: Arc::new(options),
             sources: Arc::new(sources.into_iter().map(Arc::new).collect()),
-            memory: Arc::new(memory),
-            fetching: Arc::new(fetching),
+            memory,
+            fetching,
             writing: Arc::new(Semaphore::new(WRITERS)),
         }
     }
 
     /// Waits until the windows in hand leave room for this one, by what is known of the stream; the
-    /// room is given back when the value is dropped. `None` only when the engine is gone.
-    async fn room(&self, state: &StreamState, window: Window) -> Option<OwnedSemaphorePermit> {
-        let full = (self.options.max_window_bytes / KIB).max(1);
+    /// room is given back when the value is dropped.
+    async fn room(&self, state: &StreamState, turn: Turn, window: Window) -> Option<Taken> {
+        let full = full_window(&self.options);
         let expected = state.contacts_per_hour.zip(state.record_bytes).map(|(contacts, bytes)| {
             // Half as much again, since density varies.
             contacts * bytes * 1.5 * (window.length().as_seconds_f64() / 3_600.0) / KIB as f64
         });
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what there is")]
         let kib = expected.map_or(full / 2, |kib| kib as usize).clamp((full / 32).max(1), full);
-        Arc::clone(&self.memory).acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)).await.ok()
+        self.memory.take(&state.stream, turn, kib).await
     }
 
     pub(super) fn source(&self, stream: &str) -> Option<&Arc<Source>> {
         self.sources.iter().find(|source| source.stream == stream)
     }
+}
+
+/// KiB of records in a window of full size.
+fn full_window(options: &Options) -> usize {
+    (options.max_window_bytes / KIB).max(1)
 }

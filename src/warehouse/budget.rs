@@ -5,6 +5,7 @@
 //! process, waking up late, can send a burst.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,10 +20,26 @@ use crate::faults::{Defect, is_planted};
 const HEADROOM: f64 = 0.99;
 /// How late a slot may still be used: drawing it takes a moment itself.
 const LATE: TimeDelta = TimeDelta::milliseconds(300);
+/// A draw that takes longer says nothing of when its slots are: the process stood still in it, or a clock was set. So often
+/// it is drawn again; a database that is slow every time must do.
+const SLOW_DRAW: TimeDelta = TimeDelta::seconds(5);
+const DRAWS: u32 = 3;
+/// No slot lies further ahead, gate or not: a time beyond it was written by a clock that was ahead of this one.
+const FURTHEST: Duration = Duration::from_mins(5);
 /// A refusal closes the gate for so long when the vendor does not say how long.
 const GATE: Duration = Duration::from_secs(15);
 /// The share regains a fiftieth after each such span without a refusal.
 const REGAIN_EVERY_SECONDS: f64 = 60.0;
+
+/// Who gets the next slot of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// As soon as there is one: live windows, and commands that ask once or twice.
+    First,
+    /// When nobody waits who is to be served first. Of these only one at a time holds a slot whose moment is yet to come,
+    /// so whoever comes first waits for one slot of each process at the most.
+    Later,
+}
 
 /// One account's budget, as this process draws on it.
 #[derive(Debug)]
@@ -30,6 +47,10 @@ pub struct AccountBudget {
     warehouse: Warehouse,
     account_id: String,
     slots: Mutex<Slots>,
+    /// Held by the one of [`Turn::Later`] whose turn it is.
+    later: Mutex<()>,
+    /// Callers that wait for a slot, whoever they are.
+    waiting: AtomicU32,
     stop: CancellationToken,
 }
 
@@ -54,6 +75,22 @@ impl Slots {
     }
 }
 
+/// One of those who wait for a slot, for as long as it lives.
+struct Waiter<'a>(&'a AtomicU32);
+
+impl<'a> Waiter<'a> {
+    fn among(waiting: &'a AtomicU32) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl AccountBudget {
     /// Makes the account's row or brings its limit up to date.
     pub async fn open(
@@ -73,23 +110,42 @@ impl AccountBudget {
         .bind(warehouse.clock.database_time())
         .execute(&warehouse.pool)
         .await?;
-        Ok(Self { warehouse: warehouse.clone(), account_id: account_id.to_owned(), slots: Mutex::default(), stop })
+        Ok(Self {
+            warehouse: warehouse.clone(),
+            account_id: account_id.to_owned(),
+            slots: Mutex::default(),
+            later: Mutex::default(),
+            waiting: AtomicU32::new(0),
+            stop,
+        })
     }
 
-    /// Waits for a slot. Callers queue, in order; all are turned away when the process stops.
-    pub async fn acquire(&self) -> Result<(), WarehouseError> {
+    /// Waits for a slot. Callers of one turn queue, in order; all are turned away when the process stops.
+    pub async fn acquire(&self, turn: Turn) -> Result<(), WarehouseError> {
+        let _waiter = Waiter::among(&self.waiting);
+        match turn {
+            Turn::First => self.wait_for_slot().await,
+            Turn::Later => {
+                let _turn = self.later.lock().await;
+                self.wait_for_slot().await
+            }
+        }
+    }
+
+    async fn wait_for_slot(&self) -> Result<(), WarehouseError> {
         let began = self.warehouse.clock.now();
         loop {
+            if self.stop.is_cancelled() {
+                return Err(WarehouseError::Stopped);
+            }
             let (moment, epoch) = {
                 let mut slots = self.slots.lock().await;
-                if slots.moments.is_empty() {
-                    slots.moments = self.draw().await?.into();
-                }
+                self.draw_for_who_waits(&mut slots).await?;
                 (slots.moments.pop_front(), slots.epoch)
             };
             let Some(moment) = moment else { continue };
             let wait = moment - self.warehouse.clock.now();
-            if let Ok(wait) = wait.to_std() {
+            if let Some(wait) = wait.to_std().ok().filter(|wait| !wait.is_zero()) {
                 let pause = self.warehouse.clock.sleep(wait);
                 self.stop.run_until_cancelled(pause).await.ok_or(WarehouseError::Stopped)?;
             }
@@ -111,14 +167,31 @@ impl AccountBudget {
             .increment(seconds);
     }
 
-    /// Draws up to a second's worth of slots, after the gate and the last slot of anybody.
-    async fn draw(&self) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
+    /// Draws as many slots as are waited for, so that none is lost which another process could have used.
+    async fn draw_for_who_waits(&self, slots: &mut Slots) -> Result<(), WarehouseError> {
+        if slots.moments.is_empty() {
+            let wanted = self.waiting.load(Ordering::Relaxed).max(1);
+            for draw in 1..=DRAWS {
+                let began = self.warehouse.clock.now();
+                let drawn = self.draw(wanted).await?;
+                let took = self.warehouse.clock.now() - began;
+                if (TimeDelta::zero()..=SLOW_DRAW).contains(&took) || draw == DRAWS {
+                    slots.moments.extend(drawn);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws `wanted` slots, a second's worth at the most, after the gate and the last slot of anybody.
+    async fn draw(&self, wanted: u32) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
         let (now, first, interval, count): (DateTime<Utc>, DateTime<Utc>, f64, i32) = sqlx::query_as(
             "update koresync.api_budgets b set next_slot_at = d.first + make_interval(secs => d.interval * d.count), \
                share = d.share, share_changed_at = case when d.share <> b.share then d.now else b.share_changed_at end \
-             from (select account_id, now, share, greatest(next_slot_at, gate_until, now) as first, \
+             from (select account_id, now, share, least(greatest(next_slot_at, gate_until, now), now + make_interval(secs => $6)) as first, \
                      60 / (requests_per_minute * share * $3) as interval, \
-                     greatest(1, floor(requests_per_minute * share * $3 / 60))::int as count \
+                     greatest(1, least($5::float8, floor(requests_per_minute * share * $3 / 60)))::int as count \
                    from (select account_id, next_slot_at, gate_until, requests_per_minute, n.now, \
                            case when share < 1 and extract(epoch from n.now - share_changed_at) >= $4 \
                              then least(1, share + 0.02) else share end as share \
@@ -130,6 +203,8 @@ impl AccountBudget {
         .bind(self.warehouse.clock.database_time())
         .bind(HEADROOM)
         .bind(REGAIN_EVERY_SECONDS)
+        .bind(f64::from(wanted))
+        .bind(FURTHEST.as_secs_f64())
         .fetch_one(&self.warehouse.pool)
         .await?;
         let local = self.warehouse.clock.now();
@@ -144,7 +219,7 @@ impl AccountBudget {
     /// Closes the gate for all processes after a rate-limit answer, and lowers the share by a tenth,
     /// not below one half.
     pub async fn refused(&self, retry_after: Option<Duration>) -> Result<(), WarehouseError> {
-        let wait = retry_after.unwrap_or(GATE).min(Duration::from_mins(5));
+        let wait = retry_after.unwrap_or(GATE).min(FURTHEST);
         {
             let mut slots = self.slots.lock().await;
             slots.moments.clear();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, Row as _};
+use tokio::sync::OnceCell;
 
 use super::WarehouseError;
 use super::link::Link;
@@ -16,6 +17,8 @@ use super::load::dimensions::DimensionCache;
 /// How long to wait for a connection: longer would hold up a stop while the server is away.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 
+const LOOKS_FOR_LENDER: u32 = 5;
+
 /// Where the warehouse is and how many connections to hold at the most.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
@@ -23,6 +26,8 @@ pub struct ConnectOptions {
     /// `None` for a server behind a Unix socket.
     link: Option<Arc<Link>>,
     pub connections: u32,
+    /// Whether the server's sessions are lent from transaction to transaction, once that was found out.
+    lends: Arc<OnceCell<bool>>,
 }
 
 impl ConnectOptions {
@@ -32,17 +37,19 @@ impl ConnectOptions {
     pub fn new(url: &SecretString, allow_insecure: bool, connections: u32) -> Result<Self, WarehouseError> {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|_| WarehouseError::Url)?
-            .application_name("koresync");
+            .application_name("koresync")
+            // Poolers refuse to start with a setting that they do not know; what it is for has been the default since PostgreSQL 12.
+            .extra_float_digits(None);
         let is_local = options.get_socket().is_some() || is_loopback(options.get_host());
         // As the URL says otherwise; where it says nothing, encrypted if the server can.
         let options = if is_local || allow_insecure { options } else { options.ssl_mode(PgSslMode::VerifyFull) };
         let options = options.disable_statement_logging();
         if options.get_socket().is_some() || options.get_host().starts_with('/') {
-            return Ok(Self { options, link: None, connections });
+            return Ok(Self { options, link: None, connections, lends: Arc::default() });
         }
         let link = Link::open(options.get_host(), options.get_port()).map_err(sqlx::Error::Io)?;
         let options = options.socket(link.directory());
-        Ok(Self { options, link: Some(Arc::new(link)), connections })
+        Ok(Self { options, link: Some(Arc::new(link)), connections, lends: Arc::default() })
     }
 
     /// Ends connections on which the server gives no answer for so long: longer than any statement may take.
@@ -84,9 +91,48 @@ impl ConnectOptions {
         WarehouseError::Untrusted { host: self.describe(), why: why.to_string() }
     }
 
+    /// Whether a pooler stands between us and the server that lends its sessions from one transaction to the next. Asked once.
+    pub(super) async fn lends_sessions(&self) -> Result<bool, sqlx::Error> {
+        self.lends.get_or_try_init(async || self.look_for_lender().await).await.copied()
+    }
+
+    async fn look_for_lender(&self) -> Result<bool, sqlx::Error> {
+        // By the simple protocol: what is prepared in a session that is not ours would be in the way of others.
+        let mut one = PgConnection::connect_with(&self.options).await?;
+        let asked = sqlx::raw_sql("select coalesce(inet_client_port(), 0)").fetch_one(&mut one).await?;
+        let port: i32 = asked.try_get(0)?;
+        let is_ours = self.link.as_ref().zip(u16::try_from(port).ok()).is_some_and(|(link, port)| link.is_from(port));
+        if is_ours {
+            // The server sees our end of the connection: nothing stands between.
+            one.close().await.ok();
+            return Ok(false);
+        }
+        // A session of one's own stays the same and is nobody else's. Several looks, since others may take sessions meanwhile.
+        let mut other = PgConnection::connect_with(&self.options).await?;
+        let first = backend(&mut one).await?;
+        let mut is_lent = false;
+        for _ in 0..LOOKS_FOR_LENDER {
+            let mut transaction = other.begin().await?;
+            let (theirs, again) = (backend(&mut transaction).await?, backend(&mut one).await?);
+            transaction.rollback().await?;
+            is_lent |= theirs == first || again != first;
+        }
+        one.close().await.ok();
+        other.close().await.ok();
+        Ok(is_lent)
+    }
+
     /// A new connection may lead to another server, or to one that was restored: what `dimensions`
     /// remembers is forgotten with it.
-    pub(super) fn pool(&self, connections: u32, lease: Duration, dimensions: Arc<DimensionCache>) -> PgPool {
+    pub(super) fn pool(
+        &self,
+        connections: u32,
+        lease: Duration,
+        dimensions: Arc<DimensionCache>,
+        is_lent: bool,
+    ) -> PgPool {
+        let options = self.options.clone();
+        let options = if is_lent { options.statement_cache_capacity(0) } else { options };
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(lease.min(ACQUIRE_WITHIN))
@@ -109,13 +155,17 @@ impl ConnectOptions {
                         return Ok(false);
                     }
                     if asked.try_get::<bool, _>(0)? {
-                        sqlx::query("rollback").execute(connection).await?;
+                        sqlx::raw_sql("rollback").execute(connection).await?;
                     }
                     Ok(true)
                 })
             })
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(options)
     }
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql("select pg_backend_pid()::text").fetch_one(connection).await?.try_get(0)
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -9,6 +9,7 @@
 //! A keepalive is answered by whatever holds the other end of the connection: a proxy that stalls, a server that hangs.
 //! So a question that stays without any answer for longer than a statement may take ends the connection too.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -42,6 +43,7 @@ pub struct Link {
     failure: Arc<Mutex<Option<String>>>,
     /// How long a question may stay without an answer; not set: for ever.
     patience: Arc<OnceLock<Duration>>,
+    ports: Arc<Mutex<BTreeSet<u16>>>,
 }
 
 impl Link {
@@ -51,19 +53,26 @@ impl Link {
         let listener = bind(&format!("{directory}/.s.PGSQL.{port}"))?;
         let failure = Arc::new(Mutex::new(None));
         let patience = Arc::new(OnceLock::new());
-        let server = Server { host: host.trim_matches(['[', ']']).to_owned(), port, failure, patience };
+        let ports = Arc::default();
+        let server = Server { host: host.trim_matches(['[', ']']).to_owned(), port, failure, patience, ports };
         let (failure, patience) = (Arc::clone(&server.failure), Arc::clone(&server.patience));
+        let ports = Arc::clone(&server.ports);
         let accepting = tokio::spawn(async move {
             while let Ok((local, _)) = listener.accept().await {
                 tokio::spawn(server.clone().pass_on(local));
             }
         });
-        Ok(Self { directory, accepting: accepting.abort_handle(), failure, patience })
+        Ok(Self { directory, accepting: accepting.abort_handle(), failure, patience, ports })
     }
 
     /// Ends connections on which a question stays without an answer for so long. Said once.
     pub fn answered_within(&self, patience: Duration) {
         let _ = self.patience.set(patience);
+    }
+
+    /// Whether one of its connections has this port at our end.
+    pub fn is_from(&self, port: u16) -> bool {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).contains(&port)
     }
 
     pub fn directory(&self) -> &str {
@@ -92,6 +101,24 @@ struct Server {
     port: u16,
     failure: Arc<Mutex<Option<String>>>,
     patience: Arc<OnceLock<Duration>>,
+    /// Our ends of the connections that are open.
+    ports: Arc<Mutex<BTreeSet<u16>>>,
+}
+
+/// One of them, for as long as it is open.
+struct Open<'s>(&'s Mutex<BTreeSet<u16>>, u16);
+
+impl<'s> Open<'s> {
+    fn note(ports: &'s Mutex<BTreeSet<u16>>, port: u16) -> Self {
+        ports.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        Self(ports, port)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 impl Server {
@@ -104,6 +131,7 @@ impl Server {
             prepared.as_ref().err().map(|error| format!("cannot reach PostgreSQL at {}: {error}", self.address())),
         );
         let Ok(server) = prepared else { return };
+        let _open = server.local_addr().ok().map(|ours| Open::note(&self.ports, ours.port()));
         let owed = Owed::default();
         let mut server = Listened { server, owed: &owed };
         // An end of either side ends both; sqlx sees it as such and makes a new connection.

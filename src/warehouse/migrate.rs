@@ -135,7 +135,7 @@ async fn check_server(connection: &mut PgConnection) -> Result<(), WarehouseErro
 impl Warehouse {
     /// Refuses a schema that is missing, behind, or says that this program is too old for it.
     pub async fn check_schema(&self) -> Result<(), WarehouseError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool.lend().await?;
         check_server(&mut connection).await?;
         let is_made: bool = sqlx::query_scalar("select to_regclass('koresync.schema_versions') is not null")
             .fetch_one(&mut *connection)
@@ -147,6 +147,7 @@ impl Warehouse {
             sqlx::query_as("select migration, oldest_program from koresync.schema_versions order by 1")
                 .fetch_all(&mut *connection)
                 .await?;
+        connection.done().await?;
         if let Some((_, oldest)) = versions.iter().find(|(_, oldest)| numbers(oldest) > numbers(PROGRAM)) {
             return Err(SchemaError::ProgramTooOld { oldest: oldest.clone() }.into());
         }

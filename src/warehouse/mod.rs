@@ -16,6 +16,7 @@ mod link;
 pub mod load;
 mod merging;
 pub mod migrate;
+pub mod pool;
 pub mod privacy;
 pub mod quarantine;
 pub mod rebuilds;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 pub use connect::ConnectOptions;
 pub use error::WarehouseError;
@@ -44,16 +45,17 @@ use crate::domain::clock::SharedClock;
 use crate::domain::privacy::Guard;
 use crate::faults::{self, Point};
 use load::dimensions::DimensionCache;
+use pool::Pool;
 
 /// The warehouse as one process sees it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
     connect: ConnectOptions,
-    pool: PgPool,
+    pool: Pool,
     /// Renews leases: apart, so that a full pool cannot cost a lease.
-    heartbeat: PgPool,
+    heartbeat: Pool,
     /// Makes members of dimensions, ahead of the transactions that name them.
-    members: PgPool,
+    members: Pool,
     clock: SharedClock,
     time_zone: Tz,
     lease: Duration,
@@ -71,12 +73,13 @@ impl Warehouse {
     /// Opens no connection yet. `time_zone` is that of business days; `lease` bounds every statement.
     pub fn new(options: &ConnectOptions, clock: SharedClock, time_zone: Tz, lease: Duration) -> Self {
         let dimensions: Arc<DimensionCache> = Arc::default();
+        let pool = |connections| Pool::new(options, connections, lease, Arc::clone(&dimensions));
         Self {
             connect: options.clone(),
-            pool: options.pool(options.connections, lease, Arc::clone(&dimensions)),
+            pool: pool(options.connections),
             // A renewal may wait for its own window's commit; it must not hold up the others.
-            heartbeat: options.pool(options.connections, lease, Arc::clone(&dimensions)),
-            members: options.pool(1, lease, Arc::clone(&dimensions)),
+            heartbeat: pool(options.connections),
+            members: pool(1),
             clock,
             time_zone,
             lease,
@@ -93,7 +96,7 @@ impl Warehouse {
         Self { privacy: Arc::new(configured), guard: Arc::default(), ..self }
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 

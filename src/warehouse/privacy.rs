@@ -142,12 +142,12 @@ impl Warehouse {
     /// Puts the configured settings in force, and stores the fingerprint of a key that is used for the first
     /// time. Errors when another key belongs to this warehouse, or one is needed and is not configured.
     pub async fn settle_privacy(&self) -> Result<Settled, WarehouseError> {
-        let mut connection = self.pool.acquire().await.map_err(|error| self.explained(error))?;
+        let mut connection = self.pool.lend().await.map_err(|error| self.explained(error))?;
         let (_, privacy_id, fingerprint, sealed) = row(&mut connection).await?;
         let held = settings(&mut connection).await?.get(&privacy_id).copied().unwrap_or_default();
         let configured = self.privacy.treatments;
         let is_needed = is_erasing(&mut connection).await? || !configured.keep_all();
-        drop(connection);
+        connection.done().await?;
         self.privacy.open(fingerprint.as_deref(), sealed.as_deref(), is_needed)?;
         let is_first_key = fingerprint.is_none() && self.privacy.key.is_some();
         if configured == held && !is_first_key {
@@ -158,9 +158,10 @@ impl Warehouse {
 
     /// Errors as [`Warehouse::settle_privacy`] does where the key is concerned, and changes nothing.
     pub async fn try_privacy_key(&self) -> Result<(), WarehouseError> {
-        let mut connection = self.pool.acquire().await.map_err(|error| self.explained(error))?;
+        let mut connection = self.pool.lend().await.map_err(|error| self.explained(error))?;
         let (_, _, fingerprint, sealed) = row(&mut connection).await?;
         let is_erasing = is_erasing(&mut connection).await?;
+        connection.done().await?;
         let is_needed = is_erasing || !self.privacy.treatments.keep_all();
         self.privacy.open(fingerprint.as_deref(), sealed.as_deref(), is_needed).map(|_| ())
     }
@@ -217,12 +218,13 @@ impl Warehouse {
     }
 
     pub async fn privacy_in_force(&self) -> Result<InForce, WarehouseError> {
-        let mut connection = self.pool.acquire().await.map_err(|error| self.explained(error))?;
+        let mut connection = self.pool.lend().await.map_err(|error| self.explained(error))?;
         let (_, privacy_id, key_fingerprint, _) = row(&mut connection).await?;
         let treatments = settings(&mut connection).await?.get(&privacy_id).copied().unwrap_or_default();
         let erased = sqlx::query_scalar("select count(*) from koresync.erased_subjects where basis = 'id'")
             .fetch_one(&mut *connection)
             .await?;
+        connection.done().await?;
         Ok(InForce { treatments, key_fingerprint, erased })
     }
 

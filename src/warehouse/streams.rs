@@ -115,8 +115,9 @@ impl Warehouse {
 
     /// Puts what was learned outside a window's transaction.
     pub async fn learn(&self, stream: &str, learned: &Learned) -> Result<(), WarehouseError> {
-        let mut connection = self.pool.acquire().await?;
-        keep_learned(&mut connection, stream, learned, self.clock.now()).await
+        let mut connection = self.pool.lend().await?;
+        keep_learned(&mut connection, stream, learned, self.clock.now()).await?;
+        Ok(connection.done().await?)
     }
 
     /// The vendor refused the stream: nothing is asked of it before `retry_after` has passed.

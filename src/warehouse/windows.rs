@@ -139,6 +139,15 @@ impl Warehouse {
     /// Claims the most urgent window that is due and free: live, then backfill (newest first), then
     /// what could not be verified before, then rechecks: by rung, counts, what spare budget is for.
     pub async fn claim(&self, owner: &str, scope: &Scope) -> Result<Option<Claim>, WarehouseError> {
+        self.claim_of(owner, scope, None).await
+    }
+
+    /// Claims the earliest window of the live lane that is due and free.
+    pub async fn claim_live(&self, owner: &str, streams: Vec<String>) -> Result<Option<Claim>, WarehouseError> {
+        self.claim_of(owner, &Scope { streams, backfill_id: None }, Some(Lane::Live)).await
+    }
+
+    async fn claim_of(&self, owner: &str, scope: &Scope, lane: Option<Lane>) -> Result<Option<Claim>, WarehouseError> {
         let row: Option<ClaimRow> = sqlx::query_as(
             "update koresync.windows w set owner = $1, fence = w.fence + 1, \
                lease_expires_at = n.now + make_interval(secs => $2) \
@@ -152,6 +161,7 @@ impl Warehouse {
                  and (c.lease_expires_at is null or c.lease_expires_at <= coalesce($3, clock_timestamp())) \
                  and (s.retry_at is null or s.retry_at <= coalesce($3, clock_timestamp())) \
                  and (b.id is null or b.state in ('running', 'done')) and ($5::bigint is null or b.id = $5) \
+                 and ($6::text is null or (c.lane = $6 and c.state = 'planned')) \
                order by case when c.state = 'unverified' then 2 when c.lane = 'recheck' then 3 when c.lane = 'backfill' then 1 else 0 end, \
                  case when c.lane = 'recheck' then case c.reason when 'rung' then coalesce(c.rung, 0) when 'spare' then 30000 else 20000 end end, \
                  case when c.lane = 'live' then c.from_at end, c.to_at desc \
@@ -163,6 +173,7 @@ impl Warehouse {
         .bind(self.clock.database_time())
         .bind(&scope.streams)
         .bind(scope.backfill_id)
+        .bind(lane.map(Lane::as_str))
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.and_then(|row| {

@@ -118,7 +118,7 @@ impl Sequence {
         for operation in &self.operations {
             // What is done at one moment is told apart by a second.
             site.clock.pass(TimeDelta::seconds(1));
-            operation.run(&site, &mut memory).await;
+            Box::pin(operation.run(&site, &mut memory)).await;
             site.clock.pass(TimeDelta::seconds(1));
             memory.judge(&site).await;
             memory.rest(&site);
@@ -308,7 +308,7 @@ async fn filled(database: &TestDatabase, contacts: u32) -> (Arc<Site>, Memory) {
 
 async fn step(site: &Arc<Site>, memory: &mut Memory, operation: &Operation) {
     site.clock.pass(TimeDelta::seconds(1));
-    operation.run(site, memory).await;
+    Box::pin(operation.run(site, memory)).await;
     site.clock.pass(TimeDelta::seconds(1));
     memory.judge(site).await;
 }

@@ -239,7 +239,9 @@ impl Site {
             if let Ok(outcome) = frozen.ends.try_recv() {
                 return outcome;
             }
-            assert!(began.elapsed() < AN_END, "the engine frozen at {:?} does not come to an end", frozen.point);
+            let is_late = began.elapsed() > AN_END;
+            let standing = if is_late { self.standing().await } else { String::new() };
+            assert!(!is_late, "the engine frozen at {:?} does not come to an end; {standing}", frozen.point);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -288,7 +288,7 @@ async fn nobody_inherits_a_transaction_that_was_left_open() {
     let warehouse = warehouse(&database).await;
     let mut left_by = Vec::new();
     for _ in 0..3 {
-        let mut connection = warehouse.pool().acquire().await.expect("a connection");
+        let mut connection = warehouse.pool().lend().await.expect("a connection");
         let pid: i32 =
             sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *connection).await.expect("a process id");
         let is_open: bool = sqlx::raw_sql("select now() <> statement_timestamp()")
@@ -301,7 +301,7 @@ async fn nobody_inherits_a_transaction_that_was_left_open() {
         left_by.push(pid);
         // As a task that failed leaves it. What the return does goes on in the background.
         drop(connection);
-        while warehouse.pool().num_idle() == 0 {
+        while warehouse.pool().idle() == 0 {
             tokio::time::sleep(LOOK).await;
         }
     }

@@ -15,6 +15,7 @@ mod kills;
 mod leases;
 mod loading;
 mod mirror;
+mod pooler;
 mod privacy;
 mod private_postgres;
 mod quarantine;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::super::{ConnectOptions, Warehouse, WarehouseError};
+use super::super::{ConnectOptions, Warehouse, WarehouseError, pool};
 
 /// For the connection alone: nothing is under way on it that a cancellation could leave open.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,33 +40,28 @@ impl ConnectOptions {
 
     pub async fn identity(&self) -> Result<Identity, WarehouseError> {
         let mut connection = self.connect_alone().await?;
+        let mut transaction = connection.begin_with(pool::BEGIN_ANYWHERE).await?;
         let identity = sqlx::query_as(
             "select current_user::text as user_name, current_database()::text as database, \
                current_setting('server_version_num')::int as version_number, current_setting('server_version') as version",
         )
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *transaction)
         .await?;
+        transaction.rollback().await?;
         connection.close().await.ok();
         Ok(identity)
     }
 
-    /// Whether a pooler hands the server's sessions from client to client: then two clients that are
-    /// connected at once are seen in one session, or one client in two.
+    /// Whether a pooler hands the server's sessions from client to client.
     pub async fn is_pooled_by_transaction(&self) -> Result<bool, WarehouseError> {
-        let mut one = self.connect_alone().await?;
-        let mut other = self.connect_alone().await?;
-        let first = backend(&mut one).await?;
-        let mut transaction = other.begin().await?;
-        let second = backend(&mut transaction).await?;
-        let again = backend(&mut one).await?;
-        transaction.rollback().await?;
-        one.close().await.ok();
-        other.close().await.ok();
-        Ok(first == second || first != again)
+        // First with a limit to its patience, and with the reason if there is no connection.
+        self.reach().await?;
+        Ok(self.lends_sessions().await?)
     }
 
     pub async fn privileges(&self) -> Result<Privileges, WarehouseError> {
         let mut connection = self.connect_alone().await?;
+        let mut transaction = connection.begin_with(pool::BEGIN_ANYWHERE).await?;
         let closed_tables = sqlx::query_scalar(
             "select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace \
              where n.nspname in ('kore', 'koresync') and c.relkind in ('r', 'p') \
@@ -75,16 +70,15 @@ impl ConnectOptions {
                  and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update') \
                  and has_table_privilege(c.oid, 'delete')) order by 1",
         )
-        .fetch_all(&mut connection)
+        .fetch_all(&mut *transaction)
         .await?;
         let can_migrate = sqlx::query_scalar(
             "select rolsuper or exists (select from pg_roles o where o.rolname = 'kore_owner' and pg_has_role(o.oid, 'member')) \
                or (rolcreaterole and has_database_privilege(current_database(), 'create')) \
              from pg_roles where rolname = current_user",
         )
-        .fetch_one(&mut connection)
+        .fetch_one(&mut *transaction)
         .await?;
-        let mut transaction = connection.begin().await?;
         let asked = sqlx::query("set local session_replication_role = replica").execute(&mut *transaction).await;
         transaction.rollback().await?;
         connection.close().await.ok();
@@ -99,10 +93,6 @@ impl ConnectOptions {
             Err(_) => Err(WarehouseError::Unreachable(format!("no connection to {} within 5 s", self.describe()))),
         }
     }
-}
-
-async fn backend(connection: &mut PgConnection) -> Result<i32, WarehouseError> {
-    Ok(sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await?)
 }
 
 /// Which of the vendor's streams a stream's rows came from.

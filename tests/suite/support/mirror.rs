@@ -18,6 +18,7 @@ use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::pooler::way_to;
 use super::postgres::TestDatabase;
 
 pub const STREAM: &str = "support";
@@ -98,6 +99,8 @@ pub struct Mirror {
     /// Another server to read from than the simulated vendor.
     pub base_url: Option<String>,
     population: simulate::Options,
+    /// The way of the engine to the database.
+    warehouse_url: String,
 }
 
 impl Mirror {
@@ -112,7 +115,14 @@ impl Mirror {
         let database = TestDatabase::create().await;
         migrate::up(&connect(database.url())).await.expect("a schema");
         let vendor = simulate::start(population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
-        Self { database, vendor, clock, settings, base_url: None, population }
+        let warehouse_url = way_to(database.url()).await;
+        Self { database, vendor, clock, settings, base_url: None, population, warehouse_url }
+    }
+
+    /// The engine goes another way to the same database.
+    #[must_use]
+    pub fn by_way_of(self, warehouse_url: String) -> Self {
+        Self { warehouse_url, ..self }
     }
 
     /// The same vendor and database, so long after the end of the population.
@@ -124,7 +134,7 @@ impl Mirror {
 
     pub fn warehouse(&self) -> Warehouse {
         let lease = Duration::from_hours(1);
-        Warehouse::new(&connect(self.database.url()), Arc::clone(&self.clock), chrono_tz::UTC, lease)
+        Warehouse::new(&connect(&self.warehouse_url), Arc::clone(&self.clock), chrono_tz::UTC, lease)
             .with_privacy(self.settings.privacy.clone())
     }
 

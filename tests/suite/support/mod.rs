@@ -5,6 +5,7 @@ pub mod disk;
 pub mod dump;
 pub mod hostile_vendor;
 pub mod mirror;
+pub mod pooler;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use sqlx::{Connection as _, PgConnection};
 
 use super::mirror::{assert_references_hold, connect, contacts, population};
+use super::pooler::way_to;
 use super::process::{Configuration, LOOK, Stream};
 
 /// How often something is done to the daemon: seldom, unless `KORESYNC_TEST_KILLS` asks for more. `full` is
@@ -40,6 +41,8 @@ pub fn milliseconds(chances: &mut StdRng, range: std::ops::Range<u64>) -> Durati
 pub struct Site {
     pub vendor: simulate::Running,
     pub database_url: String,
+    /// The way of the daemon to the database.
+    pub warehouse_url: String,
     pub end: DateTime<Utc>,
     pub streams: Vec<Stream>,
     /// Contacts expected of a stream between two moments: the oracle makes each one anew.
@@ -61,8 +64,8 @@ impl Site {
             Stream::new("fresh", "st-1", quiet_moment(&vendor, "st-1", end - TimeDelta::hours(22))),
             Stream::new("history", "st-2", end - TimeDelta::days(2)),
         ];
-        let database_url = database_url.to_owned();
-        Self { vendor, database_url, end, streams, expected: HashMap::new(), looks: 0 }
+        let (warehouse_url, database_url) = (way_to(database_url).await, database_url.to_owned());
+        Self { vendor, database_url, warehouse_url, end, streams, expected: HashMap::new(), looks: 0 }
     }
 
     /// A population that takes a while to read.
@@ -76,7 +79,7 @@ impl Site {
     }
 
     pub fn configuration(&self) -> Configuration {
-        Configuration::new(&self.database_url, &self.vendor.url(), self.streams.clone())
+        Configuration::new(&self.warehouse_url, &self.vendor.url(), self.streams.clone())
     }
 
     pub async fn connection(&self) -> PgConnection {

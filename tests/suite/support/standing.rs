@@ -41,26 +41,36 @@ impl Clock for StandingClock {
 
 /// A clock that stands still but for sleeps, each of which is over at once and takes it to its end.
 #[derive(Debug, Clone)]
-pub struct JumpingClock(StandingClock);
+pub struct JumpingClock {
+    clock: StandingClock,
+    /// Milliseconds that the next sleep takes too long.
+    oversleeps: Arc<AtomicI64>,
+}
 
 impl JumpingClock {
     pub fn new(moment: DateTime<Utc>) -> Self {
-        Self(StandingClock::new(moment))
+        Self { clock: StandingClock::new(moment), oversleeps: Arc::default() }
     }
 
     pub fn pass(&self, span: TimeDelta) {
-        self.0.pass(span);
+        self.clock.pass(span);
+    }
+
+    /// The next sleep ends so much too late, as in a process that stood still.
+    pub fn oversleep(&self, span: TimeDelta) {
+        self.oversleeps.store(span.num_milliseconds(), Ordering::SeqCst);
     }
 }
 
 impl Clock for JumpingClock {
     fn now(&self) -> DateTime<Utc> {
-        self.0.now()
+        self.clock.now()
     }
 
     fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         // A millisecond is the clock's finest part.
-        self.pass(TimeDelta::from_std(span).unwrap_or_default() + TimeDelta::milliseconds(1));
+        let late = TimeDelta::milliseconds(1 + self.oversleeps.swap(0, Ordering::SeqCst));
+        self.clock.pass(TimeDelta::from_std(span).unwrap_or_default() + late);
         Box::pin(std::future::ready(()))
     }
 

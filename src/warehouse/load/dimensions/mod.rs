@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use making::{make_emotions, make_forms, make_metrics};
 
 use crate::domain::rows::{Agent, Contact, EvaluationForm, Metric, Queue, Topic};
+use crate::warehouse::pool::Pool;
 
 macro_rules! lookup {
     ($self:ident, $map:ident, $key:expr) => {{
@@ -198,7 +199,7 @@ impl Keys {
     /// connection of `members`, each statement a transaction of its own.
     pub async fn resolve<'c, 'a: 'c>(
         &mut self,
-        members: &PgPool,
+        members: &Pool,
         cache: &DimensionCache,
         contacts: impl Iterator<Item = (&'c Contact<'a>, Uuid)>,
     ) -> Result<(), sqlx::Error> {
@@ -206,8 +207,12 @@ impl Keys {
         if wanted.is_empty() {
             return Ok(());
         }
-        let mut connection = members.acquire().await?;
-        self.make(&mut connection, cache, wanted).await
+        let mut connection = members.lend().await?;
+        self.make(&mut connection, wanted).await?;
+        // Not before: what is rolled back must not be remembered.
+        connection.done().await?;
+        cache.remember(&self.found);
+        Ok(())
     }
 
     /// The same within somebody's transaction: what a rollback takes back stays remembered. Only a planted defect
@@ -219,15 +224,12 @@ impl Keys {
         contacts: impl Iterator<Item = (&'c Contact<'a>, Uuid)>,
     ) -> Result<(), sqlx::Error> {
         let wanted = self.collect(contacts);
-        self.make(connection, cache, wanted).await
+        self.make(connection, wanted).await?;
+        cache.remember(&self.found);
+        Ok(())
     }
 
-    async fn make(
-        &mut self,
-        connection: &mut PgConnection,
-        cache: &DimensionCache,
-        wanted: Wanted,
-    ) -> Result<(), sqlx::Error> {
+    async fn make(&mut self, connection: &mut PgConnection, wanted: Wanted) -> Result<(), sqlx::Error> {
         if !wanted.agents.is_empty() {
             let found = self.make_agents(&mut *connection, &wanted.agents).await?;
             self.found.agents.extend(found);
@@ -251,7 +253,6 @@ impl Keys {
                 self.found.topics.extend(found);
             }
         }
-        cache.remember(&self.found);
         Ok(())
     }
 
