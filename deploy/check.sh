@@ -40,7 +40,7 @@ if has systemd-analyze; then
     # What is only warned of is a fault as well.
     systemd-analyze verify --root="$work/root" --man=no koresync.service koresync-migrate.service >"$work/said" 2>&1 ||
         echo "systemd-analyze ends with $?" >>"$work/said"
-    check "the units are valid" sh -c 'cat "$1"; test ! -s "$1"' sh "$work/said"
+    check "the units are valid, and nothing is said about them" diff /dev/null "$work/said"
     mkdir -p "$work/root/usr/lib/sysusers.d" "$work/root/usr/lib/tmpfiles.d"
     cp systemd/koresync.sysusers "$work/root/usr/lib/sysusers.d/koresync.conf"
     cp systemd/koresync.tmpfiles "$work/root/usr/lib/tmpfiles.d/koresync.conf"
