@@ -103,8 +103,9 @@ async fn a_daemon_that_waits_for_its_database_asks_for_time_until_it_is_ready() 
     let manager = Manager::listen();
     let program = Program::new(&site.configuration());
     let _daemon = manager.start(&program, &[]);
-    let mut asked = 0;
+    let (mut asked, began) = (0, Instant::now());
     while asked < 4 {
+        assert!(began.elapsed() < SOON, "it does not ask for time");
         let message = manager.hears(LIMIT).await.expect("a message within the limit");
         assert!(!tells(&message, "READY=1"), "ready without a database");
         asked += usize::from(asks_for_time(&message) && tells(&message, "WATCHDOG=1"));
