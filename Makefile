@@ -5,11 +5,11 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects fuzz fuzz-guided mutants demo bench
+.PHONY: help setup setup-tests lint deny test test-full soak defects fuzz fuzz-guided mutants demo bench deploy-check
 
 help: ## This list
 	@echo "make targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
@@ -88,6 +88,9 @@ mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutan
 		echo "NOT RUN: cargo-mutants is not there (cargo install --locked cargo-mutants)"; exit 0; \
 	fi; \
 	nice -n 19 $(CARGO) mutants --jobs 1 --output target
+
+deploy-check: ## Units, overlays, alerts and Dockerfile in deploy/, with the tools that are on this machine
+	@sh deploy/check.sh
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

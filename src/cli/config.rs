@@ -147,8 +147,12 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), anyhow::Error> {
 fn complete(context: &Context) -> Result<Settings, ConfigError> {
     let settings = context.settings()?;
     let checks = [settings.require_streams(), settings.check_secrets(), settings.warehouse_connection().map(drop)];
-    let mut problems: Vec<_> = checks.into_iter().filter_map(Result::err).flat_map(|error| error.problems).collect();
-    problems.dedup();
+    let mut problems = Vec::new();
+    for problem in checks.into_iter().filter_map(Result::err).flat_map(|error| error.problems) {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
     if problems.is_empty() { Ok(settings) } else { Err(ConfigError { problems }) }
 }
 

@@ -65,9 +65,10 @@ fn warn_of_exposures(settings: &Settings) {
 async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyhow::Error> {
     let life = Lifecycle::start()?;
     let stop = life.stopping();
+    let metrics = metrics::install()?;
     let readiness = Readiness::awaiting(CHECKS);
     let listen = settings.server.listen;
-    let bound = server::bind(listen, readiness.clone(), metrics::install()?).await.map_err(|error| {
+    let bound = server::bind(listen, readiness.clone(), metrics).await.map_err(|error| {
         Ended::new(Exit::Configuration, format!("cannot listen at server.listen = \"{listen}\": {error}"))
     })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %bound.address, "koresync starts.");
@@ -86,11 +87,13 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
         }
     });
     let heartbeat = Heartbeat::default();
-    life.spawn(notify::watchdog(heartbeat.clone(), stop.clone()));
+    let started = CancellationToken::new();
+    life.spawn(notify::watchdog(heartbeat.clone(), started.clone(), stop.clone()));
     let progress = Arc::new(OnceLock::new());
     let patience = 2 * (settings.sync.poll_interval + settings.sync.lease);
     life.spawn(beat(heartbeat, Arc::clone(&progress), patience, stop.clone()));
-    let serving = serve(settings, clock, readiness.clone(), progress, life.clone());
+    notify::status("waiting for the warehouse");
+    let serving = serve(settings, clock, readiness.clone(), progress, started, life.clone());
     life.spawn_critical("the engine", Box::pin(serving));
     let ending = life.wait().await;
     tracing::info!("koresync stops.");
@@ -108,6 +111,7 @@ async fn serve(
     clock: SharedClock,
     readiness: Readiness,
     progress: Arc<OnceLock<Progress>>,
+    started: CancellationToken,
     life: Lifecycle,
 ) -> Result<(), anyhow::Error> {
     let stop = life.stopping();
@@ -123,6 +127,7 @@ async fn serve(
     let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, Box::new(engine.database_check()));
     upkeep.refresh().await;
     notify::ready("mirroring");
+    started.cancel();
     life.spawn_critical("the upkeep of gauges", upkeep.repeat(stop.clone()));
     let outcome = attended(&warehouse, run, ended(&warehouse, run, engine.run(Mode::Forever))).await;
     warehouse.close().await;

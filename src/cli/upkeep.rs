@@ -13,7 +13,7 @@ use crate::domain::settling::LATE_PART_MOST;
 use crate::server::{Readiness, notify};
 use crate::telemetry::metrics::{
     APPEARANCE, COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP,
-    SCORING, SETTLE, SETTLE_EXCEEDED, SETTLE_LATE, WATERMARK, WINDOWS,
+    SCORING, SETTLE, SETTLE_EXCEEDED, SETTLE_LATE, STREAM_REFUSED, WATERMARK, WINDOWS,
 };
 use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::rechecks::RecheckStatus;
@@ -131,7 +131,9 @@ impl Upkeep {
             if let Some(at) = status.last_success_at {
                 metrics::gauge!(LAST_SUCCESS, "stream" => stream.clone()).set(at.timestamp() as f64);
             }
-            metrics::gauge!(COUNT_MISMATCH_WINDOWS, "stream" => stream).set(status.windows_unverified as f64);
+            metrics::gauge!(COUNT_MISMATCH_WINDOWS, "stream" => stream.clone()).set(status.windows_unverified as f64);
+            let is_refused = status.paused_at.is_some();
+            metrics::gauge!(STREAM_REFUSED, "stream" => stream).set(f64::from(u8::from(is_refused)));
         }
         let mut gone = std::mem::take(&mut self.set_before);
         // A stream that left the configuration raises no alerts.

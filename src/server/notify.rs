@@ -60,18 +60,22 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
 }
 
-/// Feeds the service manager's watchdog while the heart beats, so that a daemon which hangs is
-/// restarted. Ends at once where no watchdog is asked for, else with `stopping`.
-pub async fn watchdog(heartbeat: Heartbeat, stopping: CancellationToken) {
+/// Feeds the service manager's watchdog while the heart beats, so that a daemon which hangs is restarted. The watchdog
+/// bites from ready on alone; before `started` more time is asked for as well, so that a daemon is not ended for waiting
+/// for its database, but is for hanging. Ends at once where no watchdog is asked for, else with `stopping`.
+pub async fn watchdog(heartbeat: Heartbeat, started: CancellationToken, stopping: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else { return };
+    let more_time = NotifyState::ExtendTimeoutUsec(u32::try_from(limit.as_micros()).unwrap_or(u32::MAX));
     let mut tick = interval(limit / 3);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stopping.run_until_cancelled(tick.tick()).await.is_some() {
         let age = heartbeat.age();
-        if age < limit {
+        if age >= limit {
+            tracing::error!(silent_seconds = age.as_secs(), "no progress: the watchdog is not fed");
+        } else if started.is_cancelled() {
             tell(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!(silent_seconds = age.as_secs(), "no progress: the watchdog is not fed");
+            tell(&[NotifyState::Watchdog, more_time.clone()]);
         }
     }
 }

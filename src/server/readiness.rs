@@ -20,8 +20,11 @@ pub struct Readiness(Arc<Mutex<BTreeMap<String, CheckState>>>);
 impl Readiness {
     /// With these checks waiting: until each was set the daemon is not ready.
     pub fn awaiting<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
-        let checks = names.into_iter().map(|name| (name.to_owned(), CheckState::Waiting)).collect();
-        Self(Arc::new(Mutex::new(checks)))
+        let readiness = Self::default();
+        for name in names {
+            readiness.set(name, CheckState::Waiting);
+        }
+        readiness
     }
 
     pub fn pass(&self, name: &str) {
@@ -32,7 +35,10 @@ impl Readiness {
         self.set(name, CheckState::Failing(why.into()));
     }
 
+    /// The metric `koresync_ready` follows, for who watches from outside and sees no `/readyz`.
     pub fn set(&self, name: &str, state: CheckState) {
+        let is_passing = state == CheckState::Passing;
+        metrics::gauge!("koresync_ready", "check" => name.to_owned()).set(f64::from(u8::from(is_passing)));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), state);
     }
 

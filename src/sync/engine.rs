@@ -182,6 +182,8 @@ impl Engine {
             let cutoffs = options.retention.cutoffs(warehouse.clock().now());
             match warehouse.let_go(&cutoffs, LET_GO_AT_ONCE).await {
                 Ok(gone) if gone > 0 && !working.is_cancelled() => {
+                    // However long all turns take together, each is a sign of life.
+                    self.board.looks.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(gone, "Let go of what is older than retention allows.");
                 }
                 Ok(_) => return,

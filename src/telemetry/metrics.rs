@@ -28,6 +28,8 @@ pub const SETTLE: &str = "koresync_settle_seconds";
 pub const SETTLE_LATE: &str = "koresync_settle_late_ratio";
 pub const SETTLE_EXCEEDED: &str = "koresync_settle_exceeded";
 pub const LANE_REQUESTS: &str = "koresync_lane_requests_total";
+pub const STREAM_REFUSED: &str = "koresync_stream_refused";
+pub const READY: &str = "koresync_ready";
 pub const BUILD_INFO: &str = "koresync_build_info";
 
 /// Requests take from a blink to the total deadline, in seconds.
@@ -77,6 +79,8 @@ fn describe() {
     describe_gauge!(SETTLE_LATE, "Part of contacts that comes later than the settle time allows");
     describe_gauge!(SETTLE_EXCEEDED, "1 while that is more than 0.05");
     describe_counter!(LANE_REQUESTS, "Requests to the vendor by stream and lane");
+    describe_gauge!(STREAM_REFUSED, "1 while a stream is refused and waits to be tried again");
+    describe_gauge!(READY, "1 for each check of /readyz that passes");
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -268,7 +268,7 @@ async fn a_secret_file_that_everybody_can_read_is_warned_of() {
         ..Configuration::new(nowhere, "http://127.0.0.1:1", streams)
     };
     let mend = format!("chmod 600 {}", key.display());
-    for (mode, is_open) in [(0o644, true), (0o600, false)] {
+    for (mode, is_open) in [(0o644, true), (0o600, false), (0o440, false), (0o400, false)] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("a mode");
         for arguments in [&["run", "--once"][..], &["check"], &["config", "validate"]] {
             let (_, told) = Program::new(&configuration).run(arguments, SOON).await;
