@@ -130,10 +130,12 @@ pub enum Defect {
     HeldNotConfirmed,
     /// A change leaves no trace in history.
     ChangeNotKept,
+    /// Workers go to whoever asks first: one stream may have them all, and live windows wait with the others.
+    FirstComeFirstServed,
 }
 
 impl Defect {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::EdgeCounted,
         Self::WatermarkEarly,
         Self::FenceNotChecked,
@@ -162,6 +164,7 @@ impl Defect {
         Self::RebuildNotedEarly,
         Self::HeldNotConfirmed,
         Self::ChangeNotKept,
+        Self::FirstComeFirstServed,
     ];
 }
 

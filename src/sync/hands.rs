@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, DATABASE_PAUSE};
 use super::worker::{self, Bench};
+use crate::faults::{Defect, is_planted};
 use crate::warehouse::windows::{Claim, Scope};
 
 /// A worker without work looks again after so long, or when something was planned or done.
@@ -59,6 +60,9 @@ impl Hands {
     /// Beside the workers, one live window of each stream: while they are busy with history, or wait for a stream that is
     /// slow, what is new still comes in time.
     pub(super) async fn work_live(self, streams: Vec<String>, working: CancellationToken) {
+        if is_planted(Defect::FirstComeFirstServed) {
+            return working.cancelled().await;
+        }
         let mut tasks: JoinSet<String> = JoinSet::new();
         let mut busy: BTreeSet<String> = BTreeSet::new();
         while !working.is_cancelled() {

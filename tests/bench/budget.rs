@@ -1,4 +1,4 @@
-//! How much of the vendor's rate limit a daemon with a large backlog uses, and whether it ever passes it.
+//! How much of the vendor's rate limit daemons with a large backlog use, and whether they ever pass it.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,19 +10,47 @@ use koresync::simulate::Stats;
 use super::Bench;
 use super::daemon::{Api, Daemon, PROGRAM};
 use super::postgres::Keys;
+use super::process::Running;
 use super::records::{Extent, STREAM_ID};
 use super::report::Samples;
 
 const DATABASE: &str = "budgeted";
-const REQUESTS_PER_MINUTE: u32 = 600;
-const LATENCY: &str = "300ms";
 /// The first moments are not steady yet.
 const SKIPPED: Duration = Duration::from_secs(10);
 const STRETCH: Duration = Duration::from_secs(10);
-const STRETCHES: u32 = 9;
-/// More than can be fetched in that time.
-const CONTACTS: u64 = 300_000;
-const DAYS: u32 = 90;
+
+/// A vendor, and daemons that read from it.
+struct Case {
+    requests_per_minute: u32,
+    latency: &'static str,
+    page_size: u32,
+    daemons: usize,
+    stretches: u32,
+    /// More than can be fetched in that time.
+    contacts: u64,
+    days: u32,
+}
+
+/// One daemon and a slow vendor.
+const ALONE: Case = Case {
+    requests_per_minute: 600,
+    latency: "300ms",
+    page_size: 100,
+    daemons: 1,
+    stretches: 9,
+    contacts: 300_000,
+    days: 90,
+};
+/// Three minutes of several that share a budget. Small pages, so that the limit is what holds them up.
+const SHARED: Case = Case {
+    requests_per_minute: 1_200,
+    latency: "150ms",
+    page_size: 25,
+    daemons: 1,
+    stretches: 18,
+    contacts: 300_000,
+    days: 90,
+};
 
 /// `koresync simulate`. Dropped, it ends.
 struct Simulator {
@@ -31,12 +59,12 @@ struct Simulator {
 }
 
 impl Simulator {
-    fn start(extent: &Extent) -> anyhow::Result<Self> {
+    fn start(extent: &Extent, case: &Case) -> anyhow::Result<Self> {
         let mut child = Command::new(PROGRAM)
-            .args(["simulate", "--listen", "127.0.0.1:0", "--still", "--latency", LATENCY])
+            .args(["simulate", "--listen", "127.0.0.1:0", "--still", "--latency", case.latency])
             .args(["--contacts", &extent.contacts.to_string(), "--days", &extent.days.to_string()])
             .args(["--end", &extent.end.to_rfc3339()])
-            .args(["--requests-per-minute", &REQUESTS_PER_MINUTE.to_string()])
+            .args(["--requests-per-minute", &case.requests_per_minute.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -72,43 +100,69 @@ fn requests(stats: &Stats) -> u64 {
 }
 
 pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
-    let extent = Extent::until_now(CONTACTS, DAYS);
-    let simulator = Simulator::start(&extent)?;
+    measure_case(bench, &ALONE).await
+}
+
+/// The same budget for one daemon, two and four.
+pub async fn measure_shared(bench: &mut Bench) -> anyhow::Result<()> {
+    for daemons in [1, 2, 4] {
+        measure_case(bench, &Case { daemons, ..SHARED }).await?;
+    }
+    Ok(())
+}
+
+async fn measure_case(bench: &mut Bench, case: &Case) -> anyhow::Result<()> {
+    let extent = Extent::until_now(case.contacts, case.days);
+    let simulator = Simulator::start(&extent, case)?;
     let cluster = &bench.cluster;
     cluster.fresh(DATABASE, Keys::Declared).await?;
-    let api = Api { url: simulator.url.clone(), requests_per_minute: REQUESTS_PER_MINUTE, streams: 1 };
+    let api = Api {
+        url: simulator.url.clone(),
+        requests_per_minute: case.requests_per_minute,
+        page_size: case.page_size,
+        ..Api::default()
+    };
     let daemon = Daemon::with_api(&bench.settings.folder, &api, cluster, DATABASE, extent.start())?;
-    let running = daemon.start()?;
+    let running = (0..case.daemons).map(|_| daemon.start()).collect::<Result<Vec<_>, _>>()?;
+    let used = || -> anyhow::Result<f64> {
+        let daemons = running.iter().map(Running::cpu).sum::<Result<f64, _>>()?;
+        Ok(daemons + cluster.cpu()?)
+    };
     tokio::time::sleep(SKIPPED).await;
     let (mut shares, mut cpu, mut contacts) = (Samples::default(), Samples::default(), Samples::default());
-    for _ in 0..STRETCHES {
+    for _ in 0..case.stretches {
         let began = Instant::now();
-        let before =
-            (requests(&simulator.stats().await?), running.cpu()? + cluster.cpu()?, cluster.contacts(DATABASE).await?);
+        let before = (requests(&simulator.stats().await?), used()?, cluster.contacts(DATABASE).await?);
         tokio::time::sleep(STRETCH).await;
         let made = requests(&simulator.stats().await?) - before.0;
         let seconds = began.elapsed().as_secs_f64();
-        shares.add(made as f64 * 100.0 / (f64::from(REQUESTS_PER_MINUTE) / 60.0 * seconds));
-        cpu.add((running.cpu()? + cluster.cpu()? - before.1) / seconds * 100.0);
+        shares.add(made as f64 * 100.0 / (f64::from(case.requests_per_minute) / 60.0 * seconds));
+        cpu.add((used()? - before.1) / seconds * 100.0);
         contacts.add((cluster.contacts(DATABASE).await? - before.2) as f64 / seconds);
     }
-    let peak = running.peak_memory();
-    running.stop()?;
+    let peak = running.iter().map(Running::peak_memory).max().unwrap_or_default();
+    for daemon in running {
+        daemon.stop()?;
+    }
     let stats = simulator.stats().await?;
-    ensure!(requests(&stats) * 100 < CONTACTS, "the backlog was too small: nothing was left to fetch");
+    let left = case.contacts / u64::from(case.page_size);
+    ensure!(requests(&stats) < left, "the backlog was too small: nothing was left to fetch");
     cluster.check_references(DATABASE).await?;
     cluster.remove(DATABASE).await?;
 
+    let Case { requests_per_minute, latency, page_size, daemons, stretches, .. } = case;
     let report = &mut bench.report;
-    report.section(&format!("The budget: {REQUESTS_PER_MINUTE} requests in any 60 s, {LATENCY} a request"));
+    report.section(&format!(
+        "The budget: {requests_per_minute} requests in any 60 s, {latency} a request, pages of {page_size}, daemons: {daemons}"
+    ));
     report.figure("share of the budget used, %", &shares);
     report.figure("requests that were refused", &Samples::one(stats.refusals as f64));
     report.figure("most requests in any 60 s", &Samples::one(stats.busiest_minute as f64));
     report.figure("contacts a second", &contacts);
     report.figure("CPU of koresync and PostgreSQL, % of a core", &cpu);
-    report.figure("peak memory of koresync, MB", &Samples::one(peak as f64 / 1e6));
+    report.figure("peak memory of a koresync, MB", &Samples::one(peak as f64 / 1e6));
     report.note(&format!(
-        "{STRETCHES} stretches of {} s each, the first {} s left out; the vendor is the simulated one, whose own CPU is not told.",
+        "{stretches} stretches of {} s each, the first {} s left out; the vendor is the simulated one, whose own CPU is not told.",
         STRETCH.as_secs(),
         SKIPPED.as_secs()
     ));

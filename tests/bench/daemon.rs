@@ -47,12 +47,13 @@ impl Run {
 pub struct Api {
     pub url: String,
     pub requests_per_minute: u32,
+    pub page_size: u32,
     pub streams: u32,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { url: String::new(), requests_per_minute: REQUESTS_PER_MINUTE, streams: 1 }
+        Self { url: String::new(), requests_per_minute: REQUESTS_PER_MINUTE, page_size: 100, streams: 1 }
     }
 }
 
@@ -85,12 +86,14 @@ impl Daemon {
              org_id = \"o-bench\"\n\
              client_id = \"cs-bench\"\n\
              client_secret = \"the-stand-in-takes-any-secret-there-is\"\n\
-             requests_per_minute = {}\n\n\
+             requests_per_minute = {}\n\
+             page_size = {}\n\n\
              [server]\n\
              listen = \"127.0.0.1:0\"\n",
             cluster.daemon_url(database),
             api.url,
             api.requests_per_minute,
+            api.page_size,
         );
         for number in 0..api.streams {
             // The first has the plain names.

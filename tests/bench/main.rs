@@ -4,7 +4,7 @@
 //! in the same run, in turns, so that the noise of the machine meets both; the median of several is told
 //! with the least and the greatest. It reads `/proc`, so it works on Linux alone.
 //!
-//! From the environment: `SECTIONS` (`fresh,staging,reread,recheck,rebuild,normalise,growth,budget,idle`; all, if not given),
+//! From the environment: `SECTIONS` (`fresh,staging,reread,recheck,rebuild,normalise,growth,budget,replicas,idle`; all, if not given),
 //! `CONTACTS` (the sizes of the fresh load, `20000,200000`; the least is used
 //! everywhere else), `HELD` (contacts held where growth is measured, 1000000), `RUNS` (repetitions, 5).
 
@@ -84,6 +84,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if bench.settings.has(Section::Budget) {
         Box::pin(budget::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Replicas) {
+        Box::pin(budget::measure_shared(&mut bench)).await?;
     }
     if bench.settings.has(Section::Idle) {
         Box::pin(idle::measure(&mut bench)).await?;

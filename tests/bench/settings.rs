@@ -15,10 +15,11 @@ pub enum Section {
     Normalise,
     Growth,
     Budget,
+    Replicas,
     Idle,
 }
 
-const SECTIONS: [(&str, Section); 9] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("fresh", Section::Fresh),
     ("staging", Section::Staging),
     ("reread", Section::Reread),
@@ -27,6 +28,7 @@ const SECTIONS: [(&str, Section); 9] = [
     ("normalise", Section::Normalise),
     ("growth", Section::Growth),
     ("budget", Section::Budget),
+    ("replicas", Section::Replicas),
     ("idle", Section::Idle),
 ];
 

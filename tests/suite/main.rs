@@ -23,6 +23,7 @@ mod quarantine;
 mod rebuilding;
 mod rechecks;
 mod references;
+mod replicas;
 mod rereading;
 mod retention;
 mod secrets;

@@ -49,6 +49,9 @@ pub struct Configuration {
     pub log_format: &'static str,
     /// Lines of `[privacy]`.
     pub privacy: String,
+    /// Lines of `[sync]`.
+    pub sync: String,
+    pub requests_per_minute: u32,
     pub streams: Vec<Stream>,
 }
 
@@ -67,19 +70,32 @@ impl Configuration {
             log_level: "info",
             log_format: "json",
             privacy: String::new(),
+            sync: String::new(),
+            requests_per_minute: 600_000,
             streams,
         }
     }
 
     fn toml(&self) -> String {
         let Self { database_url, base_url, client_secret, page_size, max_window_bytes, .. } = self;
-        let Self { lease, give_up, time_zone, warehouse, log_level, log_format, privacy, .. } = self;
+        let Self {
+            lease,
+            give_up,
+            time_zone,
+            warehouse,
+            log_level,
+            log_format,
+            privacy,
+            sync,
+            requests_per_minute,
+            ..
+        } = self;
         let mut text = format!(
             "[warehouse]\nurl = \"{database_url}\"\ntime_zone = \"{time_zone}\"\n{warehouse}\n\
              [api]\nbase_url = \"{base_url}\"\naccount_id = \"{ACCOUNT_ID}\"\norg_id = \"o-1\"\n\
              client_id = \"{CLIENT_ID}\"\nclient_secret = \"{client_secret}\"\n\
-             requests_per_minute = 600000\npage_size = {page_size}\n\
-             [sync]\nlease = \"{lease}\"\ngive_up = \"{give_up}\"\nmax_window_bytes = {max_window_bytes}\n\
+             requests_per_minute = {requests_per_minute}\npage_size = {page_size}\n\
+             [sync]\nlease = \"{lease}\"\ngive_up = \"{give_up}\"\nmax_window_bytes = {max_window_bytes}\n{sync}\n\
              [server]\nlisten = \"127.0.0.1:0\"\n\
              [privacy]\n{privacy}\n\
              [log]\nlevel = \"{log_level}\"\nformat = \"{log_format}\"\n"

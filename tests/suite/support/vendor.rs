@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::post;
 
 /// A server that gives this answer to every request; where it is.
@@ -15,5 +16,14 @@ pub async fn answering(body: String) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(answer))).await });
+    url
+}
+
+/// A server that fails at every request; where it is.
+pub async fn failing() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().fallback(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "out of order") });
+    tokio::spawn(async move { axum::serve(listener, router).await });
     url
 }

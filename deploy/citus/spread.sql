@@ -1,0 +1,69 @@
+-- Spreads the warehouse's tables over the nodes of a Citus cluster: after `koresync migrate`, on the coordinator, as a member
+-- of kore_owner that may use Citus. May be run again, as after a migration that made new tables: what is spread stays as it is.
+--
+--   psql -v ON_ERROR_STOP=1 -f deploy/citus/spread.sql postgres://admin@coordinator/warehouse
+--
+-- Tables of kore with a contact_key, and koresync.raw_contacts, are spread by it, a contact's rows on one node. Every other
+-- table of kore is copied to every node. The ledger stays on the coordinator, and commits together with the rows.
+begin;
+
+create temporary table to_spread on commit drop as
+select c.oid::regclass as relation,
+       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'contact_key' and not a.attisdropped) as is_fact
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where (n.nspname = 'kore' and c.relkind in ('r', 'p') or c.oid = 'koresync.raw_contacts'::regclass)
+  and not exists (select from pg_dist_partition d where d.logicalrel = c.oid);
+
+-- A table that others refer to can only be spread while nothing refers to it. The same keys come back at the end, and are
+-- enforced on the nodes from then on.
+create temporary table keys on commit drop as
+select conrelid::regclass as relation, conname as name, pg_get_constraintdef(oid) as definition
+from pg_constraint
+where contype = 'f' and (conrelid in (select relation from to_spread) or confrelid in (select relation from to_spread));
+
+do $$
+declare
+    k record;
+    t record;
+begin
+    for k in select * from keys loop
+        execute format('alter table %s drop constraint %I', k.relation, k.name);
+    end loop;
+
+    -- A unique key of a spread table must hold the column that it is spread by. Without it the same columns are an index that
+    -- finds, and no longer one that refuses: that no conversation comes twice then rests on the key of a contact, which is made
+    -- of stream and conversation, and `koresync verify --keys` counts repeats.
+    for k in
+        select conrelid::regclass as relation, conname as name,
+               (select string_agg(quote_ident(a.attname), ', ' order by u.place)
+                from unnest(conkey) with ordinality u (number, place)
+                join pg_attribute a on a.attrelid = conrelid and a.attnum = u.number) as columns
+        from pg_constraint
+        where contype = 'u' and conrelid in (select relation from to_spread where is_fact)
+          and not exists (select from pg_attribute a where a.attrelid = conrelid and a.attname = 'contact_key' and a.attnum = any(conkey))
+    loop
+        execute format('alter table %s drop constraint %I', k.relation, k.name);
+        execute format('create index %I on %s (%s)', k.name, k.relation, k.columns);
+    end loop;
+
+    for t in select * from to_spread where not is_fact loop
+        perform create_reference_table(t.relation);
+    end loop;
+    -- kore.contacts first: the others go where its rows are.
+    for t in select * from to_spread where is_fact order by relation <> 'kore.contacts'::regclass, relation::text loop
+        if t.relation = 'kore.contacts'::regclass then
+            perform create_distributed_table(t.relation, 'contact_key', colocate_with => 'none');
+        else
+            perform create_distributed_table(t.relation, 'contact_key', colocate_with => 'kore.contacts');
+        end if;
+    end loop;
+
+    for k in select * from keys loop
+        execute format('alter table %s add constraint %I %s', k.relation, k.name, k.definition);
+    end loop;
+end
+$$;
+
+commit;
+
+select table_name, citus_table_type, distribution_column, shard_count from citus_tables order by 2, 1::text;
