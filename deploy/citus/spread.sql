@@ -6,13 +6,15 @@
 -- Tables of kore with a contact_key, and koresync.raw_contacts, are spread by it, a contact's rows on one node. Every other
 -- table of kore is copied to every node. The ledger stays on the coordinator, and commits together with the rows.
 begin;
+-- Keys to tables that are on every node: all of it over one connection a node.
+set local citus.multi_shard_modify_mode = 'sequential';
 
 create temporary table to_spread on commit drop as
 select c.oid::regclass as relation,
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'contact_key' and not a.attisdropped) as is_fact
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where (n.nspname = 'kore' and c.relkind in ('r', 'p') or c.oid = 'koresync.raw_contacts'::regclass)
-  and not exists (select from pg_dist_partition d where d.logicalrel = c.oid);
+  and not exists (select from pg_dist_partition d where d.logicalrelid = c.oid);
 
 -- A table that others refer to can only be spread while nothing refers to it. The same keys come back at the end, and are
 -- enforced on the nodes from then on.
@@ -66,4 +68,4 @@ $$;
 
 commit;
 
-select table_name, citus_table_type, distribution_column, shard_count from citus_tables order by 2, 1::text;
+select table_name, citus_table_type, distribution_column, shard_count from citus_tables order by citus_table_type, table_name::text;

@@ -2,6 +2,8 @@
 //!
 //! `KORESYNC_MODEL_SEED=17` runs that sequence alone. `make soak` runs many.
 
+#[path = "../suite/support/citus.rs"]
+mod citus;
 mod clock;
 mod judge;
 mod operations;
@@ -90,6 +92,7 @@ async fn empty_warehouse() -> TestDatabase {
     let database = TestDatabase::create().await;
     let options = ConnectOptions::new(&SecretString::from(database.url()), false, 1).expect("a URL");
     migrate::up(&options).await.expect("a schema");
+    citus::spread(database.url()).await;
     database
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
 use koresync::domain::clock::{Clock as _, SharedClock};
+use koresync::warehouse::Warehouse;
 use koresync::warehouse::budget::{AccountBudget, Turn};
-use koresync::warehouse::{Warehouse, migrate};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::mirror::{ACCOUNT_ID, connect, end};
+use crate::support::mirror::{ACCOUNT_ID, connect, end, make_schema};
 use crate::support::postgres::TestDatabase;
 use crate::support::standing::JumpingClock;
 
@@ -26,7 +26,7 @@ async fn process(database: &TestDatabase, clock: &JumpingClock) -> AccountBudget
 
 async fn database() -> (TestDatabase, JumpingClock) {
     let database = TestDatabase::create().await;
-    migrate::up(&connect(database.url())).await.expect("a schema");
+    make_schema(database.url()).await;
     (database, JumpingClock::new(end()))
 }
 

@@ -10,10 +10,10 @@ use koresync::simulate::Options;
 use koresync::warehouse::load::{Proof, ReadEntry};
 use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
-use koresync::warehouse::{Warehouse, WarehouseError, migrate};
+use koresync::warehouse::{Warehouse, WarehouseError};
 use sqlx::Connection as _;
 
-use crate::support::mirror::{connect, entry, population, registration};
+use crate::support::mirror::{connect, entry, make_schema, population, registration};
 use crate::support::postgres::{TestDatabase, cluster};
 use crate::support::process::{Configuration, LOOK, Process, Program};
 use crate::support::site::{Site, chances, milliseconds, times};
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_mins(1);
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
 async fn warehouse(database: &TestDatabase) -> Warehouse {
-    migrate::up(&connect(database.url())).await.expect("a schema");
+    make_schema(database.url()).await;
     Warehouse::new(&connect(database.url()), Arc::new(SystemClock), chrono_tz::UTC, LEASE)
 }
 

@@ -15,9 +15,9 @@ use koresync::warehouse::load::requeue::Selection;
 use koresync::warehouse::load::{Incoming, Proof, WindowCommit};
 use koresync::warehouse::streams::Learned;
 use koresync::warehouse::windows::{Claim, Scope};
-use koresync::warehouse::{Warehouse, WarehouseError, migrate};
+use koresync::warehouse::{Warehouse, WarehouseError};
 
-use crate::support::mirror::{Mirror, Settings, connect, entry, population, registration};
+use crate::support::mirror::{Mirror, Settings, connect, entry, make_schema, population, registration};
 use crate::support::postgres::TestDatabase;
 
 /// A commit of a window of two conversations.
@@ -48,7 +48,7 @@ async fn insert(commit: &mut WindowCommit, id: &str, queue: &str) -> Result<(), 
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_that_find_the_same_members_new_in_another_order_do_not_wait_for_each_other() {
     let database = TestDatabase::create().await;
-    migrate::up(&connect(database.url())).await.expect("a schema");
+    make_schema(database.url()).await;
     let lease = Duration::from_mins(1);
     let warehouse = Warehouse::new(&connect(database.url()), Arc::new(SystemClock), chrono_tz::UTC, lease);
     warehouse.settle_time_zone().await.expect("a time zone");

@@ -18,6 +18,7 @@ use koresync::warehouse::{ConnectOptions, Warehouse, migrate};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use super::citus;
 use super::pooler::way_to;
 use super::postgres::TestDatabase;
 
@@ -113,7 +114,7 @@ impl Mirror {
     /// The same by a clock of the test's.
     pub async fn start_by(clock: SharedClock, population: simulate::Options, settings: Settings) -> Self {
         let database = TestDatabase::create().await;
-        migrate::up(&connect(database.url())).await.expect("a schema");
+        make_schema(database.url()).await;
         let vendor = simulate::start(population.clone(), Arc::clone(&clock)).await.expect("a simulated vendor");
         let warehouse_url = way_to(database.url()).await;
         Self { database, vendor, clock, settings, base_url: None, population, warehouse_url }
@@ -273,6 +274,12 @@ pub fn registration(now: DateTime<Utc>) -> Registration {
         first_span: TimeDelta::hours(1),
         settle: TimeDelta::zero(),
     }
+}
+
+/// The schema, as `koresync migrate` makes it, spread where the server is one of a cluster.
+pub async fn make_schema(url: &str) {
+    migrate::up(&connect(url)).await.expect("a schema");
+    citus::spread(url).await;
 }
 
 pub fn connect(url: &str) -> ConnectOptions {

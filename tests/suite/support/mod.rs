@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod authority;
+pub mod citus;
 pub mod disk;
 pub mod dump;
 pub mod hostile_vendor;

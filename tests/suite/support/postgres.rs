@@ -8,6 +8,8 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 
+use super::citus;
+
 /// A server to use in place of a private one: a URL whose role may create databases.
 const GIVEN_SERVER: &str = "KORESYNC_TEST_DATABASE_URL";
 
@@ -22,8 +24,8 @@ static SHARED: OnceCell<PrivatePostgres> = OnceCell::const_new();
 #[derive(Debug)]
 pub struct TestDatabase {
     url: String,
-    /// The database to drop at the end, and a URL to do it from; a private server goes as a whole.
-    leftover: Option<(String, String)>,
+    /// The database to drop at the end, and the URLs to do it from, one of each server; a private server goes as a whole.
+    leftover: Option<(Vec<String>, String)>,
 }
 
 impl TestDatabase {
@@ -31,9 +33,21 @@ impl TestDatabase {
         let name = format!("koresync_test_{}", uuid::Uuid::new_v4().simple());
         match std::env::var(GIVEN_SERVER) {
             Ok(given) if !given.is_empty() => {
-                execute(&given, &format!("create database {name}")).await.expect("a database in the given server");
                 let url = with_database(&given, &name);
-                Self { url, leftover: Some((given, name)) }
+                let mut servers = vec![given.clone()];
+                let mut workers = Vec::new();
+                for node in citus::workers(&given).await.expect("the given server") {
+                    servers.push(node.url(&given));
+                    let worker = node.url(&url);
+                    workers.push((node, worker));
+                }
+                for server in &servers {
+                    execute(server, &format!("create database {name}")).await.expect("a database in the given server");
+                }
+                if !workers.is_empty() {
+                    citus::join(&url, &workers).await.expect("a database over all nodes");
+                }
+                Self { url, leftover: Some((servers, name)) }
             }
             _ => {
                 let server = SHARED.get_or_init(cluster).await;
@@ -55,12 +69,16 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Some((given, name)) = self.leftover.take() else { return };
+        let Some((servers, name)) = self.leftover.take() else { return };
         // A thread, because a runtime that is being dropped or is busy with this test runs nothing more.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let statement = format!("drop database if exists {name} with (force)");
-            runtime.block_on(execute(&given, &statement)).map_err(std::io::Error::other)
+            // The coordinator first, which holds connections to the others.
+            servers
+                .iter()
+                .try_for_each(|server| runtime.block_on(execute(server, &statement)))
+                .map_err(std::io::Error::other)
         });
         if !matches!(dropping.join(), Ok(Ok(()))) {
             eprintln!("a test database was left behind");

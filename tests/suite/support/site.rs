@@ -8,12 +8,11 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use koresync::domain::SystemClock;
 use koresync::domain::clock::Clock as _;
 use koresync::simulate::{self, TableSum};
-use koresync::warehouse::migrate;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sqlx::{Connection as _, PgConnection};
 
-use super::mirror::{assert_references_hold, connect, contacts, population};
+use super::mirror::{assert_references_hold, contacts, make_schema, population};
 use super::pooler::way_to;
 use super::process::{Configuration, LOOK, Stream};
 
@@ -59,7 +58,7 @@ impl Site {
         let vendor = simulate::start(simulate::Options { end: Some(end), ..options }, Arc::new(SystemClock))
             .await
             .expect("a simulated vendor");
-        migrate::up(&connect(database_url)).await.expect("a schema");
+        make_schema(database_url).await;
         let streams = vec![
             Stream::new("fresh", "st-1", quiet_moment(&vendor, "st-1", end - TimeDelta::hours(22))),
             Stream::new("history", "st-2", end - TimeDelta::days(2)),
