@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use super::intake::{Intake, Record};
 use super::paging::{self, Habit, Symptom};
 use super::prove::{Tally, by_agreement, by_one_read, is_other_total};
-use super::shares::Shares;
+use super::shares::Taken;
 use super::sizing::{self, Bounds};
 use super::source::{Metered, Options, Source};
 use super::worker::Bench;
@@ -70,8 +70,9 @@ struct Fetched {
 /// Reads one window of a stream.
 pub(super) struct WindowReader<'s> {
     source: &'s Source,
-    options: &'s Options,
-    fetching: &'s Shares,
+    bench: &'s Bench,
+    /// Memory for its records; taken once it is known how many there are, kept until the reader is dropped.
+    room: Option<Taken>,
     budget: &'s Metered<'s>,
     intake: Intake<'s>,
     /// Set when the lease is lost.
@@ -106,8 +107,8 @@ impl<'s> WindowReader<'s> {
         let known_habit = state.paging.as_deref().and_then(Habit::parse);
         Self {
             source,
-            options,
-            fetching: &bench.fetching,
+            bench,
+            room: None,
             budget,
             intake: Intake::new(&bench.warehouse, &source.stream),
             lost,
@@ -282,6 +283,7 @@ impl<'s> WindowReader<'s> {
         if self.is_total_rows != Some(false) && self.is_too_many(due) {
             return Ok(Walk::TooMany(due));
         }
+        self.make_room(&first, due).await;
         // Fewer came than asked for while more is due: the server keeps to its own page size. Where the
         // total cannot be trusted, so may any short page be; then what follows it shows.
         let asked = limit;
@@ -321,6 +323,18 @@ impl<'s> WindowReader<'s> {
             self.clamped = None;
         }
         Ok(Walk::Whole(assemble(pages, if is_end { asked } else { limit })))
+    }
+
+    /// By what the first page shows of the others. A window whose first page does not come, since its stream fails, takes no room
+    /// from those that are read.
+    async fn make_room(&mut self, first: &Fetched, due: u64) {
+        if self.room.is_none() {
+            let bytes: usize = first.records.iter().map(|record| record.text_bytes).sum();
+            let received = first.records.len().max(1);
+            let due = usize::try_from(due).unwrap_or(usize::MAX).max(received);
+            let expected = (bytes / received).saturating_mul(due);
+            self.room = self.bench.room(&self.source.stream, self.budget.turn(), expected).await;
+        }
     }
 
     /// Whether so many records would be better cut before they are all fetched.
@@ -374,7 +388,7 @@ impl<'s> WindowReader<'s> {
                     Some(outcome)
                 }
             })
-            .buffered(self.options.fetches.max(1))
+            .buffered(self.bench.options.fetches.max(1))
             .collect()
             .await;
         outcomes.into_iter().flatten().collect()
@@ -387,7 +401,7 @@ impl<'s> WindowReader<'s> {
         let (from, to) = self.window.request_range();
         let (offset, page) = self.habit.place(k, limit);
         let request = PageRequest { from, to, offset, page, limit, include_below_threshold: None };
-        let _taken = self.fetching.take(&self.source.stream, self.budget.turn(), 1).await;
+        let _taken = self.bench.fetching.take(&self.source.stream, self.budget.turn(), 1).await;
         let answer = self.source.client.page(&request, self.budget).await?;
         let read_at = self.clock.now();
         cross(Point::PageRead)?;

@@ -94,7 +94,6 @@ async fn read_and_write(bench: &Bench, source: &Source, claim: &Claim, metered: 
             }
         };
     }
-    let _room = bench.room(&state, metered.turn(), claim.window).await;
     let mut reader = WindowReader::new(source, bench, &state, metered, &heartbeat.lost, claim.window);
     let verdict = reader.read().await;
     let mut learned = std::mem::take(&mut reader.learned);
@@ -398,17 +397,11 @@ impl Bench {
         }
     }
 
-    /// Waits until the windows in hand leave room for this one, by what is known of the stream; the
-    /// room is given back when the value is dropped.
-    async fn room(&self, state: &StreamState, turn: Turn, window: Window) -> Option<Taken> {
+    /// Waits until the windows in hand leave room for one more of this size; the room is given back when the value is
+    /// dropped.
+    pub(super) async fn room(&self, stream: &str, turn: Turn, bytes: usize) -> Option<Taken> {
         let full = full_window(&self.options);
-        let expected = state.contacts_per_hour.zip(state.record_bytes).map(|(contacts, bytes)| {
-            // Half as much again, since density varies.
-            contacts * bytes * 1.5 * (window.length().as_seconds_f64() / 3_600.0) / KIB as f64
-        });
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what there is")]
-        let kib = expected.map_or(full / 2, |kib| kib as usize).clamp((full / 32).max(1), full);
-        self.memory.take(&state.stream, turn, kib).await
+        self.memory.take(stream, turn, (bytes / KIB).clamp((full / 32).max(1), full)).await
     }
 
     pub(super) fn source(&self, stream: &str) -> Option<&Arc<Source>> {

@@ -17,6 +17,7 @@ use super::load::dimensions::DimensionCache;
 /// How long to wait for a connection: longer would hold up a stop while the server is away.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often two clients are looked at, to tell whether they keep their sessions.
 const LOOKS_FOR_LENDER: u32 = 5;
 
 /// Where the warehouse is and how many connections to hold at the most.

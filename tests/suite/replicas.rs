@@ -132,9 +132,11 @@ async fn streams_that_fail_or_are_refused_hold_up_no_other() {
     let site = Site::start(database.url(), simulate::Options { contacts: 200, days: 2, ..population() }).await;
     let start = site.end - TimeDelta::hours(12);
     let mut streams: Vec<Stream> = GOOD.into_iter().zip(IDS).map(|(name, id)| Stream::new(name, id, start)).collect();
-    // Two windows of each are planned: enough to keep all four workers.
+    // Two windows of each are planned: more than there are workers, however the waits between their tries fall.
     let failing = failing().await;
-    for (name, id) in [("broken", "st-9"), ("failing", "st-10")] {
+    for (name, id) in
+        [("broken", "st-9"), ("i", "st-10"), ("j", "st-12"), ("k", "st-13"), ("l", "st-14"), ("m", "st-15")]
+    {
         let overrides = format!("base_url = \"{failing}\"");
         streams.push(Stream { overrides, ..Stream::new(name, id, start) });
     }
