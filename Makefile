@@ -5,17 +5,18 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects fuzz fuzz-guided mutants demo bench deploy-check
+.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check
 
 help: ## This list
 	@echo "make targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install PostgreSQL's server programs, if they are missing
 	@sh deploy/setup/postgres.sh
 
 setup-tests: setup
 	@sh deploy/setup/cargo-tool.sh nextest
+	@sh deploy/setup/pgbouncer.sh
 
 lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== formatting"
@@ -67,6 +68,12 @@ soak: setup-tests ## Random sequences against the model: SEEDS=1000, from SEED=â
 
 defects: setup-tests ## Plants each known defect in turn, and proves that a test catches it (ONLY=name: one)
 	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' ONLY='$(ONLY)' sh tests/defects/run.sh
+
+upgrade-check: setup-tests ## An older version (OLD=commit; else the one before the newest migration) works beside this one
+	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' OLD='$(OLD)' CONTACTS='$(CONTACTS)' sh tests/upgrades/run.sh
+
+citus-check: setup-tests ## Tests on a Citus cluster of three nodes (TESTS=a filter); needs Citus for the PostgreSQL of pg_config
+	@FOR_TESTS='$(FOR_TESTS)' CARGO='$(CARGO)' TESTS='$(TESTS)' sh tests/citus/run.sh
 
 fuzz: ## Fuzz the reader and the mapper on all cores: a minute, or SECONDS=3600, or EXECUTIONS=1000000 (SEED, REPLAY: again)
 	@SECONDS='$(SECONDS)' EXECUTIONS='$(EXECUTIONS)' SEED='$(SEED)' REPLAY='$(REPLAY)' CORES='$(CORES)' \

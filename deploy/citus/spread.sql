@@ -6,6 +6,16 @@
 -- Tables of kore with a contact_key, and koresync.raw_contacts, are spread by it, a contact's rows on one node. Every other
 -- table of kore is copied to every node. The ledger stays on the coordinator, and commits together with the rows.
 begin;
+-- Later migrations work as the owner of the tables, and reach the other nodes as nobody else. It has no password: which node may
+-- log in as it is said by pg_hba.conf.
+do $$
+begin
+    if exists (select from pg_roles where rolname = 'kore_owner' and not rolcanlogin) then
+        alter role kore_owner login;
+    end if;
+end
+$$;
+
 -- Keys to tables that are on every node: all of it over one connection a node.
 set local citus.multi_shard_modify_mode = 'sequential';
 
@@ -63,6 +73,47 @@ begin
     for k in select * from keys loop
         execute format('alter table %s add constraint %I %s', k.relation, k.name, k.definition);
     end loop;
+end
+$$;
+
+-- Rows of more than one node are locked by writing them: each gets the value that it has.
+set local citus.enable_ddl_propagation = off;
+create or replace function koresync.lock_contacts(keys uuid[]) returns void language plpgsql
+set search_path = pg_catalog
+as $lock$
+begin
+    update kore.contacts set updated_at = updated_at where contact_key = any(keys);
+end
+$lock$;
+
+-- A function in SQL with parameters cannot ask more than one node; the same in PL/pgSQL can.
+do $$
+declare
+    body text;
+begin
+    select p.prosrc into body from pg_proc p join pg_language l on l.oid = p.prolang
+    where p.oid = 'kore.contacts_as_of(timestamptz)'::regprocedure and l.lanname = 'sql';
+    if found then
+        execute format('create or replace function kore.contacts_as_of(as_of timestamptz) returns setof kore.contacts '
+            'language plpgsql stable parallel safe as %L', 'begin return query ' || body || '; end');
+    end if;
+end
+$$;
+
+-- What the daemon's login may leave unchecked here it may leave unchecked on every node.
+do $$
+declare
+    answer record;
+begin
+    if current_setting('server_version_num')::int >= 150000 then
+        if has_parameter_privilege('kore_writer', 'session_replication_role', 'set') then
+            for answer in select * from run_command_on_workers('grant set on parameter session_replication_role to kore_writer') loop
+                if not answer.success then
+                    raise exception 'on %:%: %', answer.nodename, answer.nodeport, answer.result;
+                end if;
+            end loop;
+        end if;
+    end if;
 end
 $$;
 

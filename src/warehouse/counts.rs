@@ -75,13 +75,16 @@ impl Warehouse {
         includes_below_threshold: bool,
     ) -> Result<Held, WarehouseError> {
         let (least, most): (i64, i64) = sqlx::query_as(
-            "select c.least + q.quarantined, c.most + q.quarantined from \
-             (select count(*) filter (where started_at > $2 and started_at < $3) as least, count(*) as most \
-                from kore.contacts where stream = $1 and removed_at is null and started_at >= $2 and started_at < $3 + interval '1 second' \
-                and ($4 or duration_status is distinct from 'below_threshold')) c, \
-             (select count(*) as quarantined from koresync.quarantined_records r where r.stream = $1 \
-                and r.requested_from >= $2 and r.requested_to <= $3 and not exists (select from kore.contacts k \
-                  where k.stream = r.stream and k.conversation_id = r.conversation_id)) q",
+            "with aside as materialized (select conversation_id from koresync.quarantined_records \
+               where stream = $1 and requested_from >= $2 and requested_to <= $3), \
+             known as materialized (select k.conversation_id from kore.contacts k \
+               join aside q on q.conversation_id = k.conversation_id where k.stream = $1), \
+             held as materialized (select count(*) filter (where started_at > $2 and started_at < $3) as least, count(*) as most \
+               from kore.contacts where stream = $1 and removed_at is null and started_at >= $2 and started_at < $3 + interval '1 second' \
+                 and ($4 or duration_status is distinct from 'below_threshold')) \
+             select held.least + q.quarantined, held.most + q.quarantined from held, \
+               (select count(*) as quarantined from aside q \
+                where not exists (select from known k where k.conversation_id = q.conversation_id)) q",
         )
         .bind(stream)
         .bind(from)

@@ -5,6 +5,7 @@
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::locks::lock_contacts;
 use super::retention::remove;
 use super::{Warehouse, WarehouseError};
 use crate::domain::Payload;
@@ -117,8 +118,8 @@ pub struct AsidePass {
     pub records: Vec<KeptAside>,
 }
 
-/// True where a column, as text, holds one of the values bound to `$3`.
-const MENTIONS: &str = "exists (select from unnest($3::text[]) v where position(v in lower(t.{column}::text)) > 0)";
+/// True where a column, as text, holds one of the values bound to `$2`.
+const MENTIONS: &str = "exists (select from unnest($2::text[]) v where position(v in lower(t.{column}::text)) > 0)";
 
 /// Values as they are looked for in columns: in small letters, as they stand and as JSON writes them.
 fn sought(values: &[String]) -> Vec<String> {
@@ -155,11 +156,12 @@ impl Warehouse {
         let new_subjects = self.write_down(&mut transaction, &subjects).await?;
         let keys: Vec<Uuid> = sqlx::query_scalar(
             "select contact_key from kore.contacts where stream in (select stream from koresync.streams) \
-               and conversation_id = any($1) order by contact_key for update",
+               and conversation_id = any($1)",
         )
         .bind(conversations)
         .fetch_all(&mut *transaction)
         .await?;
+        lock_contacts(&mut transaction, &keys).await?;
         remove(&mut transaction, &keys).await?;
         forget_keys(&mut transaction, &keys).await?;
         let aside = sqlx::query("delete from koresync.quarantined_records where conversation_id = any($1)")
@@ -243,33 +245,43 @@ impl Warehouse {
             let pairs: Vec<String> = columns.iter().map(|column| format!("'{column}', t.{column}")).collect();
             let mentions: Vec<String> = columns.iter().map(|column| MENTIONS.replace("{column}", column)).collect();
             let mut condition =
-                if values.is_some() { mentions.join(" or ") } else { "$3::text[] is not null".to_owned() };
+                if values.is_some() { mentions.join(" or ") } else { "$2::text[] is not null".to_owned() };
             condition.push_str(if *table == "contact_changes" {
-                " or t.old_values @> any($4::jsonb[]) or t.new_values @> any($4::jsonb[])"
+                " or t.old_values @> any($3::jsonb[]) or t.new_values @> any($3::jsonb[])"
             } else {
-                " or $4::jsonb[] is null"
+                " or $3::jsonb[] is null"
             });
             // The names are our own constants.
-            let select = format!(
-                "select t.ctid::text, jsonb_build_object({})::text from kore.{table} t \
-                 where t.contact_key > $1 and t.contact_key <= $2 and ({condition}) order by t.contact_key for update",
-                pairs.join(", ")
-            );
-            let rows: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(select))
-                .bind(after.unwrap_or_default())
-                .bind(last)
+            let from = format!("from kore.{table} t where t.contact_key = any($1) and ({condition})");
+            let among: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(format!("select distinct t.contact_key {from}")))
+                .bind(&keys)
+                .bind(&sought)
+                .bind(&agents)
+                .fetch_all(&mut *transaction)
+                .await?;
+            if among.is_empty() {
+                continue;
+            }
+            lock_contacts(&mut transaction, &among).await?;
+            let select =
+                format!("select t.contact_key, t.ctid::text, jsonb_build_object({})::text {from}", pairs.join(", "));
+            let rows: Vec<(Uuid, String, String)> = sqlx::query_as(AssertSqlSafe(select))
+                .bind(&among)
                 .bind(&sought)
                 .bind(&agents)
                 .fetch_all(&mut *transaction)
                 .await?;
             let set: Vec<String> = columns.iter().map(|column| format!("{column} = r.{column}")).collect();
             let update = format!(
-                "update kore.{table} t set {} from jsonb_populate_record(null::kore.{table}, $2::jsonb) r where t.ctid = $1::tid",
+                "update kore.{table} t set {} from jsonb_populate_record(null::kore.{table}, $3::jsonb) r \
+                 where t.contact_key = $1 and t.ctid = $2::tid",
                 set.join(", ")
             );
-            for (place, row) in rows {
+            for (key, place, row) in rows {
                 let Some(row) = rewrite(&row) else { continue };
-                sqlx::query(AssertSqlSafe(update.clone())).bind(place).bind(row).execute(&mut *transaction).await?;
+                // A place is one of many where the table is spread over nodes, and one alone beside the key.
+                let update = sqlx::query(AssertSqlSafe(update.clone())).bind(key).bind(place).bind(row);
+                update.execute(&mut *transaction).await?;
                 written += 1;
             }
         }
@@ -290,7 +302,7 @@ impl Warehouse {
         for (table, key, columns) in DIMENSIONS {
             let pairs: Vec<String> = columns.iter().map(|column| format!("'{column}', t.{column}")).collect();
             let mentions: Vec<String> =
-                columns.iter().map(|c| MENTIONS.replace("$3", "$1").replace("{column}", c)).collect();
+                columns.iter().map(|c| MENTIONS.replace("$2", "$1").replace("{column}", c)).collect();
             // The names are our own constants.
             let select = format!(
                 "select t.{key}, jsonb_build_object({})::text from kore.{table} t where {} order by 1 for update",
@@ -333,28 +345,27 @@ impl Warehouse {
     /// Takes an agent's part from the next contacts that have one, at most `most`. What was the first part of a
     /// contact is then the next one. Gives how many went.
     pub async fn part_from_agents(&self, agent_keys: &[i32], most: i64) -> Result<u64, WarehouseError> {
+        let now = self.now().await?;
         let (mut transaction, _) = self.begin_load().await?;
         let contacts: Vec<Uuid> = sqlx::query_scalar(
-            "select contact_key from kore.contacts where contact_key in ( \
-               select contact_key from kore.contact_agents where agent_key = any($1) limit $2) order by contact_key for update",
+            "select distinct contact_key from kore.contact_agents where agent_key = any($1) limit $2",
         )
         .bind(agent_keys)
         .bind(most)
         .fetch_all(&mut *transaction)
         .await?;
+        lock_contacts(&mut transaction, &contacts).await?;
         let gone = sqlx::query("delete from kore.contact_agents where contact_key = any($1) and agent_key = any($2)")
             .bind(&contacts)
             .bind(agent_keys)
             .execute(&mut *transaction)
             .await?;
         lead_anew(&mut transaction, &contacts).await?;
-        sqlx::query(
-            "update kore.contacts set updated_at = coalesce($2, clock_timestamp()) where contact_key = any($1)",
-        )
-        .bind(&contacts)
-        .bind(self.clock.database_time())
-        .execute(&mut *transaction)
-        .await?;
+        sqlx::query("update kore.contacts set updated_at = $2 where contact_key = any($1)")
+            .bind(&contacts)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(gone.rows_affected())
     }
@@ -362,13 +373,16 @@ impl Warehouse {
     /// Removes agents who have no part in any contact any more.
     pub async fn remove_agents(&self, agent_keys: &[i32]) -> Result<u64, WarehouseError> {
         let (mut transaction, _) = self.begin_load().await?;
-        let gone = sqlx::query(
-            "delete from kore.agents a where agent_key = any($1) \
-               and not exists (select from kore.contact_agents c where c.agent_key = a.agent_key)",
-        )
-        .bind(agent_keys)
-        .execute(&mut *transaction)
-        .await?;
+        let partaking: Vec<i32> =
+            sqlx::query_scalar("select distinct agent_key from kore.contact_agents where agent_key = any($1)")
+                .bind(agent_keys)
+                .fetch_all(&mut *transaction)
+                .await?;
+        let gone = sqlx::query("delete from kore.agents where agent_key = any($1) and agent_key <> all($2)")
+            .bind(agent_keys)
+            .bind(partaking)
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         self.dimensions.forget();
         Ok(gone.rows_affected())

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::erasure::{HeldAgent, lead_anew};
+use super::locks::lock_contacts;
 use super::{Warehouse, WarehouseError};
 use crate::domain::ContentHash;
 use crate::domain::privacy::Kind;
@@ -74,12 +75,21 @@ impl Warehouse {
     pub async fn key_hashes(&self, after: Option<Uuid>, most: i64) -> Result<(Option<Uuid>, u64), WarehouseError> {
         let (mut transaction, guard) = self.begin_load().await?;
         let open: Vec<i32> = guard.settings.iter().filter(|(_, kept)| kept.keep_all()).map(|(id, _)| *id).collect();
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "select contact_key, raw_hash from koresync.raw_contacts \
-             where contact_key > $1 and payload = '' and privacy_id = any($3) order by contact_key limit $2 for update",
+        let keys: Vec<Uuid> = sqlx::query_scalar(
+            "select contact_key from koresync.raw_contacts \
+             where contact_key > $1 and payload = '' and privacy_id = any($3) order by contact_key limit $2",
         )
         .bind(after.unwrap_or_default())
         .bind(most)
+        .bind(&open)
+        .fetch_all(&mut *transaction)
+        .await?;
+        lock_contacts(&mut transaction, &keys).await?;
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "select contact_key, raw_hash from koresync.raw_contacts \
+             where contact_key = any($1) and payload = '' and privacy_id = any($2)",
+        )
+        .bind(&keys)
         .bind(&open)
         .fetch_all(&mut *transaction)
         .await?;
@@ -94,6 +104,6 @@ impl Warehouse {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok((rows.last().map(|(key, _)| *key), rows.len() as u64))
+        Ok((keys.last().copied(), rows.len() as u64))
     }
 }

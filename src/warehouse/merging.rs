@@ -18,12 +18,11 @@ pub(super) async fn take_place(
     now: DateTime<Utc>,
 ) -> Result<(), WarehouseError> {
     let is_news = outcomes.inserted + outcomes.changed + outcomes.removed + outcomes.returned > 0;
+    let is_unsettled = is_news || awaits_scores(connection, claim).await?;
     sqlx::query(
         "update koresync.windows w set rung = null, ripe_at = null, recheck_at = null, \
            first_verified_at = case when before.is_held then before.first_verified_at else $5 end, \
-           is_quiet = before.is_held and not $6 and not exists ( \
-             select from kore.contacts c where c.stream = $1 and c.started_at >= $3 and c.started_at < $4 \
-               and c.removed_at is null and c.evaluation_score is null and c.duration_status is null) \
+           is_quiet = before.is_held and not $6 \
          from (select max(coalesce(v.first_verified_at, v.verified_at)) as first_verified_at, \
              coalesce(range_agg(tstzrange(v.from_at, v.to_at)) @> tstzrange($3, $4), false) as is_held \
            from koresync.windows v where v.stream = $1 and v.state = 'verified' and v.id <> $2 \
@@ -35,7 +34,7 @@ pub(super) async fn take_place(
     .bind(claim.window.from)
     .bind(claim.window.to)
     .bind(now)
-    .bind(is_news)
+    .bind(is_unsettled)
     .execute(&mut *connection)
     .await?;
     sqlx::query(
@@ -72,4 +71,17 @@ pub(super) async fn take_place(
             .await?;
     }
     Ok(())
+}
+
+/// Whether a contact of the window may still get a score.
+async fn awaits_scores(connection: &mut PgConnection, claim: &Claim) -> Result<bool, WarehouseError> {
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from kore.contacts where stream = $1 and started_at >= $2 and started_at < $3 \
+           and removed_at is null and evaluation_score is null and duration_status is null)",
+    )
+    .bind(&claim.stream)
+    .bind(claim.window.from)
+    .bind(claim.window.to)
+    .fetch_one(connection)
+    .await?)
 }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod hiding;
 mod link;
 pub mod load;
+mod locks;
 mod merging;
 pub mod migrate;
 pub mod pool;
@@ -185,11 +186,13 @@ pub(crate) fn cross(point: Point) -> Result<(), WarehouseError> {
 }
 
 /// Sets the server's bounds on the transaction just begun. `set local`, since a pooler between us
-/// and the server would keep a session's settings for somebody else.
+/// and the server would keep a session's settings for somebody else. Of a cluster, a transaction keeps to one
+/// connection a node, without which it could not write tables of both kinds; elsewhere those settings mean nothing.
 async fn bound_transaction(connection: &mut PgConnection, bound: Duration) -> Result<(), sqlx::Error> {
     let bound_ms = bound.as_millis().to_string();
     sqlx::query(
-        "select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
+        "select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true), \
+           set_config('citus.multi_shard_modify_mode', 'sequential', true), set_config('citus.propagate_set_commands', 'local', true)",
     )
     .bind(bound_ms)
     .execute(connection)

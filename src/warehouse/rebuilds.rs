@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub use step::RebuildStep;
 
 use super::load::Incoming;
+use super::locks::lock_contacts;
 use super::time_zone::is_in_calendar;
 use super::{Warehouse, WarehouseError};
 use crate::domain::{ContentHash, Payload};
@@ -163,19 +164,26 @@ impl Warehouse {
             .await?;
         }
         let (first, last) = Place::of(scope).keys();
+        let expected: i64 = sqlx::query_scalar(
+            "select case when $1 then (select count(*) from kore.contacts) else (select count(*) from koresync.raw_contacts \
+               where ($2::text is null or stream = $2) and payload <> '' and contact_key >= $3 and contact_key < $4) end",
+        )
+        .bind(zone.is_some())
+        .bind(&scope.stream)
+        .bind(first)
+        .bind(last)
+        .fetch_one(&mut *transaction)
+        .await?;
         let id = sqlx::query_scalar(
             "insert into koresync.rebuilds (stream, from_at, to_at, time_zone, mapper_version, expected, created_at) \
-             values ($1, $2, $3, $4, $5, case when $4::text is null \
-               then (select count(*) from koresync.raw_contacts where ($1::text is null or stream = $1) and payload <> '' and contact_key >= $6 and contact_key < $7) \
-               else (select count(*) from kore.contacts) end, coalesce($8, clock_timestamp())) returning id",
+             values ($1, $2, $3, $4, $5, $6, coalesce($7, clock_timestamp())) returning id",
         )
         .bind(&scope.stream)
         .bind(scope.from)
         .bind(scope.to)
         .bind(zone)
         .bind(mapper_version)
-        .bind(first)
-        .bind(last)
+        .bind(expected)
         .bind(self.clock.database_time())
         .fetch_one(&mut *transaction)
         .await?;
@@ -217,16 +225,23 @@ impl Warehouse {
     /// Moves the business days of the next `most` contacts into the zone of this warehouse; false when
     /// all are. A day outside the calendar stays as it is.
     pub async fn move_days(&self, id: i64, worker: &str, most: usize) -> Result<bool, WarehouseError> {
+        let now = self.now().await?;
         let mut transaction = self.begin().await?;
         super::time_zone::hold(self, &mut transaction).await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(false) };
-        let contacts: Vec<(Uuid, DateTime<Utc>, NaiveDate)> = sqlx::query_as(
-            "select contact_key, started_at, started_on from kore.contacts where contact_key > $1 order by contact_key limit $2 for update",
+        let keys: Vec<Uuid> = sqlx::query_scalar(
+            "select contact_key from kore.contacts where contact_key > $1 order by contact_key limit $2",
         )
         .bind(place.done_through.unwrap_or_default())
         .bind(i64::try_from(most).unwrap_or(i64::MAX))
         .fetch_all(&mut *transaction)
         .await?;
+        lock_contacts(&mut transaction, &keys).await?;
+        let contacts: Vec<(Uuid, DateTime<Utc>, NaiveDate)> =
+            sqlx::query_as("select contact_key, started_at, started_on from kore.contacts where contact_key = any($1)")
+                .bind(&keys)
+                .fetch_all(&mut *transaction)
+                .await?;
         let moved: Vec<(Uuid, NaiveDate)> = contacts
             .iter()
             .map(|(key, start, held)| (*key, *held, self.business_day(*start)))
@@ -234,17 +249,17 @@ impl Warehouse {
             .map(|(key, _, day)| (key, day))
             .collect();
         sqlx::query(
-            "update kore.contacts c set started_on = n.day, updated_at = coalesce($3, clock_timestamp()) \
+            "update kore.contacts c set started_on = n.day, updated_at = $3 \
              from unnest($1::uuid[], $2::date[]) as n (key, day) where c.contact_key = n.key",
         )
         .bind(moved.iter().map(|(key, _)| *key).collect::<Vec<_>>())
         .bind(moved.iter().map(|(_, day)| *day).collect::<Vec<_>>())
-        .bind(self.clock.database_time())
+        .bind(now)
         .execute(&mut *transaction)
         .await?;
-        let last = contacts.last().map(|(key, ..)| *key);
-        let is_over = contacts.len() < most;
-        let counts = Looked { visited: contacts.len(), rewritten: moved.len(), refused: 0 };
+        let last = keys.last().copied();
+        let is_over = keys.len() < most;
+        let counts = Looked { visited: keys.len(), rewritten: moved.len(), refused: 0 };
         write_place(&mut transaction, id, last, counts, (is_over, false), self.clock.database_time()).await?;
         transaction.commit().await?;
         Ok(!is_over)

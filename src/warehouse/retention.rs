@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::load::tables::CHILD_TABLES;
+use super::locks::lock_contacts;
 use super::{Warehouse, WarehouseError};
 
 /// Before which starts payloads and contacts are let go; `None` keeps them for ever.
@@ -33,14 +34,13 @@ impl Warehouse {
     async fn let_go_of_contacts(&self, before: DateTime<Utc>, most: i64) -> Result<u64, WarehouseError> {
         let mut transaction = self.begin().await?;
         let keys: Vec<Uuid> = sqlx::query_scalar(
-            "select contact_key from kore.contacts where contact_key in ( \
-               select contact_key from kore.contacts where started_at < $1 order by contact_key limit $2) \
-             order by contact_key for update",
+            "select contact_key from kore.contacts where started_at < $1 order by contact_key limit $2",
         )
         .bind(before)
         .bind(most)
         .fetch_all(&mut *transaction)
         .await?;
+        lock_contacts(&mut transaction, &keys).await?;
         remove(&mut transaction, &keys).await?;
         let aside = sqlx::query(
             "delete from koresync.quarantined_records where id in ( \
@@ -55,16 +55,22 @@ impl Warehouse {
     }
 
     async fn let_go_of_payloads(&self, before: DateTime<Utc>, most: i64) -> Result<u64, WarehouseError> {
-        let emptied = sqlx::query(
-            "update koresync.raw_contacts r set payload = '' from ( \
-               select r.contact_key from koresync.raw_contacts r join kore.contacts c on c.contact_key = r.contact_key \
-               where c.started_at < $1 and r.payload <> '' order by r.contact_key limit $2 for update of r) due \
-             where r.contact_key = due.contact_key",
+        let mut transaction = self.begin().await?;
+        let keys: Vec<Uuid> = sqlx::query_scalar(
+            "select r.contact_key from koresync.raw_contacts r join kore.contacts c on c.contact_key = r.contact_key \
+             where c.started_at < $1 and r.payload <> '' order by r.contact_key limit $2",
         )
         .bind(before)
         .bind(most)
-        .execute(&self.pool)
+        .fetch_all(&mut *transaction)
         .await?;
+        lock_contacts(&mut transaction, &keys).await?;
+        let emptied =
+            sqlx::query("update koresync.raw_contacts set payload = '' where contact_key = any($1) and payload <> ''")
+                .bind(&keys)
+                .execute(&mut *transaction)
+                .await?;
+        transaction.commit().await?;
         Ok(emptied.rows_affected())
     }
 }

@@ -127,15 +127,17 @@ impl Warehouse {
     pub async fn held_count(&self, stream: &str, window: Window) -> Result<HeldCount, WarehouseError> {
         let (from, _) = window.request_range();
         Ok(sqlx::query_as(
-            "select c.inside + q.sure as least, c.near + q.perhaps as most from \
-               (select count(*) filter (where started_at >= $2 and started_at < $3) as inside, count(*) as near \
-                from kore.contacts where stream = $1 and started_at >= $4 and started_at < $3 + interval '1 second' \
-                  and removed_at is null) c, \
+            "with aside as materialized (select conversation_id, raw_hash, requested_from, requested_to \
+               from koresync.quarantined_records where stream = $1 and requested_from <= $3 and requested_to >= $2), \
+             known as materialized (select k.conversation_id from kore.contacts k \
+               join aside q on q.conversation_id = k.conversation_id where k.stream = $1), \
+             held as materialized (select count(*) filter (where started_at >= $2 and started_at < $3) as inside, count(*) as near \
+               from kore.contacts where stream = $1 and started_at >= $4 and started_at < $3 + interval '1 second' \
+                 and removed_at is null) \
+             select held.inside + q.sure as least, held.near + q.perhaps as most from held, \
                (select count(distinct q.conversation_id) filter (where q.requested_from >= $4 and q.requested_to <= $3) as sure, \
-                  count(distinct coalesce(q.conversation_id, encode(q.raw_hash, 'hex'))) as perhaps \
-                from koresync.quarantined_records q \
-                where q.stream = $1 and q.requested_from <= $3 and q.requested_to >= $2 \
-                  and not exists (select from kore.contacts k where k.stream = q.stream and k.conversation_id = q.conversation_id)) q",
+                  count(distinct coalesce(q.conversation_id, encode(q.raw_hash, 'hex'))) as perhaps from aside q \
+                where not exists (select from known k where k.conversation_id = q.conversation_id)) q",
         )
         .bind(stream)
         .bind(window.from)

@@ -117,10 +117,11 @@ async fn a_stop_ends_in_time_though_the_database_is_silent() {
     daemon.tells("A window was written.").await;
     proxy.fall_silent(true);
     daemon.terminate();
-    // Before container tools would kill it; and it says that not everything was finished.
-    let status = daemon.ended(Duration::from_secs(10)).await;
-    assert_eq!(status.code(), Some(1), "{}", daemon.told());
-    assert!(daemon.told().contains("stopped before everything was finished"), "{}", daemon.told());
+    // Before container tools would kill it; and it says so when not everything was finished. All may be given up by then:
+    // a silent connection is ended after six seconds, and nine is what a stop takes at most.
+    let code = daemon.ended(Duration::from_secs(10)).await.code();
+    let is_unfinished = daemon.told().contains("stopped before everything was finished");
+    assert_eq!(code, Some(i32::from(is_unfinished)), "{}", daemon.told());
     proxy.cut();
     proxy.fall_silent(false);
     let (exit, told) = program.run(&["run", "--once"], SOON).await;

@@ -30,5 +30,6 @@ mod secrets;
 mod service_manager;
 mod settling;
 mod support;
+mod upgrades;
 mod vendor_page;
 mod verifying;

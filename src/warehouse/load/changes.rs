@@ -84,20 +84,33 @@ pub async fn record(
     if keys.is_empty() {
         return Ok(());
     }
+    let versions = next_versions(connection, &keys).await?;
     sqlx::query(
         "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \
-         select n.key, coalesce((select max(version) from kore.contact_changes h where h.contact_key = n.key), 0) + 1, \
-           n.since, $3, array(select jsonb_object_keys(n.old)), n.old, n.new \
-         from unnest($1::uuid[], $2::timestamptz[], $4::jsonb[], $5::jsonb[]) as n (key, since, old, new)",
+         select n.key, n.version, n.since, $3, array(select jsonb_object_keys(n.old)), n.old, n.new \
+         from unnest($1::uuid[], $2::timestamptz[], $4::jsonb[], $5::jsonb[], $6::integer[]) as n (key, since, old, new, version)",
     )
     .bind(keys)
     .bind(since)
     .bind(now)
     .bind(old_values)
     .bind(new_values)
+    .bind(versions)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The number of the next change of each of these contacts, which are locked.
+pub(super) async fn next_versions(connection: &mut PgConnection, keys: &[Uuid]) -> Result<Vec<i32>, WarehouseError> {
+    let last: Vec<(Uuid, i32)> = sqlx::query_as(
+        "select contact_key, max(version) from kore.contact_changes where contact_key = any($1) group by contact_key",
+    )
+    .bind(keys)
+    .fetch_all(connection)
+    .await?;
+    let last: BTreeMap<Uuid, i32> = last.into_iter().collect();
+    Ok(keys.iter().map(|key| last.get(key).map_or(1, |version| version + 1)).collect())
 }
 
 /// Whether two values mean the same: 1.0 is 1.00.

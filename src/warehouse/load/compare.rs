@@ -50,7 +50,7 @@ pub async fn differing(
     }
     let rewritten: Vec<Uuid> = sqlx::query_scalar(
         "select n.key from unnest($1::uuid[], $2::text[], $3::text[]) as n (key, custom_fields, extra) \
-         cross join lateral (select custom_fields, extra from kore.contacts where contact_key = n.key limit 1) c \
+         join kore.contacts c on c.contact_key = n.key \
          where c.custom_fields is distinct from n.custom_fields::jsonb or c.extra is distinct from n.extra::jsonb",
     )
     .bind(contacts.iter().map(|(key, _)| *key).collect::<Vec<_>>())
@@ -70,7 +70,7 @@ async fn condition(connection: &mut PgConnection, keys: Vec<Uuid>) -> Result<Str
     let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else { return Ok(listed) };
     let most = i64::try_from(keys.len() * OTHERS_MOST).unwrap_or(i64::MAX);
     let between: i64 = sqlx::query_scalar(
-        "select count(*) from (select from kore.contacts where contact_key between $1 and $2 limit $3) c",
+        "select count(*) from (select 1 from kore.contacts where contact_key between $1 and $2 limit $3) c",
     )
     .bind(first)
     .bind(last)

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::domain::ContentHash;
+use crate::warehouse::locks::lock_contacts;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// What the warehouse holds of a conversation.
@@ -67,15 +68,13 @@ pub(super) async fn held(
     stream: &str,
     ids: &[&str],
 ) -> Result<HashMap<String, Held>, WarehouseError> {
-    // An id at a time through the unique index: compared with the list as a whole, a table without
+    // Joined with the list, an id at a time is looked up in the index: compared with it as a whole, a table without
     // statistics is read from end to end for each batch of a first load.
     let rows: Vec<HeldRow> = sqlx::query_as(
         "select n.id, c.contact_key, c.first_seen_at, r.raw_hash, r.canonical_hash, r.privacy_id \
          from unnest($2::text[]) as n (id) \
-         cross join lateral (select contact_key, first_seen_at from kore.contacts \
-           where stream = $1 and conversation_id = n.id limit 1) c \
-         left join lateral (select raw_hash, canonical_hash, privacy_id from koresync.raw_contacts \
-           where contact_key = c.contact_key limit 1) r on true",
+         join kore.contacts c on c.stream = $1 and c.conversation_id = n.id \
+         left join koresync.raw_contacts r on r.contact_key = c.contact_key",
     )
     .bind(stream)
     .bind(ids)
@@ -100,10 +99,7 @@ pub(super) async fn lock_versions(
     connection: &mut PgConnection,
     keys: &[Uuid],
 ) -> Result<HashMap<Uuid, Version>, WarehouseError> {
-    sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
-        .bind(keys)
-        .execute(&mut *connection)
-        .await?;
+    lock_contacts(connection, keys).await?;
     let rows: Vec<VersionRow> = sqlx::query_as(
         "select c.contact_key, r.canonical_hash, r.read_at from kore.contacts c \
          left join koresync.raw_contacts r on r.contact_key = c.contact_key \

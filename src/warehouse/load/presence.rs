@@ -5,7 +5,9 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::WindowCommit;
+use super::changes::next_versions;
 use crate::faults::{Defect, is_planted};
+use crate::warehouse::locks::lock_contacts;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// What a read showed to be there.
@@ -27,17 +29,17 @@ pub struct Presence<'a> {
 type Turn = (Uuid, Option<DateTime<Utc>>, DateTime<Utc>);
 
 /// Contacts of a stream ($1) within a range ($2, $3) that were received before ($4), whether below the threshold too ($5),
-/// and are not among those seen ($6): of those that a range within $7 to $8 brought.
+/// and are not among those seen ($6): of those that a range within $7 to $8 brought, all or these ($9).
 macro_rules! gone {
-    ($select:literal, $rest:literal) => {
+    ($select:literal) => {
         concat!(
             $select,
             " from kore.contacts c join koresync.raw_contacts r on r.contact_key = c.contact_key \
              where c.stream = $1 and c.started_at >= $2 and c.started_at <= $3 + interval '1 second' and c.removed_at is null \
                and r.requested_from >= $7 and r.requested_to <= $8 and r.read_at < $4 \
                and ($5 or c.duration_status is distinct from 'below_threshold') \
-               and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id) ",
-            $rest
+               and ($9::uuid[] is null or c.contact_key = any($9)) \
+               and not exists (select from unnest($6::text[]) as seen (id) where seen.id = c.conversation_id)"
         )
     };
 }
@@ -50,7 +52,7 @@ impl Warehouse {
         (from, to): (DateTime<Utc>, DateTime<Utc>),
         presence: &Presence<'_>,
     ) -> Result<bool, WarehouseError> {
-        Ok(sqlx::query_scalar(gone!("select count(*) > 0", ""))
+        Ok(sqlx::query_scalar(gone!("select count(*) > 0"))
             .bind(stream)
             .bind(from)
             .bind(to)
@@ -59,6 +61,7 @@ impl Warehouse {
             .bind(presence.ids)
             .bind(from)
             .bind(to)
+            .bind(None::<&[Uuid]>)
             .fetch_one(&self.pool)
             .await?)
     }
@@ -74,27 +77,33 @@ async fn turn(
     if contacts.is_empty() {
         return Ok(());
     }
-    let keys: Vec<Uuid> = contacts.iter().map(|(key, ..)| *key).collect();
+    let keys = keys(contacts);
     sqlx::query("update kore.contacts set removed_at = $2, updated_at = $3 where contact_key = any($1)")
         .bind(&keys)
         .bind(removed_at)
         .bind(now)
         .execute(&mut *connection)
         .await?;
+    let versions = next_versions(connection, &keys).await?;
     sqlx::query(
         "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \
-         select n.key, coalesce((select max(version) from kore.contact_changes h where h.contact_key = n.key), 0) + 1, \
-           n.since, $4, array['removed_at'], jsonb_build_object('removed_at', n.was), jsonb_build_object('removed_at', $5::timestamptz) \
-         from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) as n (key, was, since)",
+         select n.key, n.version, n.since, $4, array['removed_at'], jsonb_build_object('removed_at', n.was), \
+           jsonb_build_object('removed_at', $5::timestamptz) \
+         from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $6::integer[]) as n (key, was, since, version)",
     )
     .bind(keys)
     .bind(contacts.iter().map(|(_, was, _)| *was).collect::<Vec<_>>())
     .bind(contacts.iter().map(|(.., since)| *since).collect::<Vec<_>>())
     .bind(now)
     .bind(removed_at)
+    .bind(versions)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+fn keys(contacts: &[Turn]) -> Vec<Uuid> {
+    contacts.iter().map(|(key, ..)| *key).collect()
 }
 
 impl WindowCommit {
@@ -107,14 +116,12 @@ impl WindowCommit {
     /// may be any of the missing.
     pub async fn judge_presence(&mut self, presence: &Presence<'_>) -> Result<(), WarehouseError> {
         self.read_at = presence.read_at;
-        let returned: Vec<Turn> = sqlx::query_as(
-            "select contact_key, removed_at, updated_at from kore.contacts \
-             where stream = $1 and conversation_id = any($2) and removed_at is not null order by contact_key for update",
-        )
-        .bind(&self.claim.stream)
-        .bind(presence.ids)
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let mut returned = self.returned(presence, None).await?;
+        if !returned.is_empty() {
+            let keys = keys(&returned);
+            lock_contacts(&mut self.transaction, &keys).await?;
+            returned = self.returned(presence, Some(&keys)).await?;
+        }
         turn(&mut self.transaction, &returned, None, self.now).await?;
         self.outcomes.returned = returned.len() as u64;
         let is_proved = self.entry.proof.is_some() || is_planted(Defect::RemovedUnproved);
@@ -122,26 +129,52 @@ impl WindowCommit {
         if !self.may_conclude(presence).await? {
             return Ok(());
         }
-        let everything = (DateTime::UNIX_EPOCH, self.now + TimeDelta::days(1));
-        let asked = (self.entry.requested_from, self.entry.requested_to);
-        let (covered_from, covered_to) = if is_planted(Defect::RemovedUncovered) { everything } else { asked };
-        let gone: Vec<Turn> = sqlx::query_as(gone!(
-            "select c.contact_key, c.removed_at, c.updated_at",
-            "order by c.contact_key for update of c"
-        ))
-        .bind(&self.claim.stream)
-        .bind(self.entry.requested_from)
-        .bind(self.entry.requested_to)
-        .bind(presence.read_at)
-        .bind(presence.includes_below_threshold)
-        .bind(seen)
-        .bind(covered_from)
-        .bind(covered_to)
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        let mut gone = self.gone(presence, seen, None).await?;
+        if !gone.is_empty() {
+            let keys = keys(&gone);
+            lock_contacts(&mut self.transaction, &keys).await?;
+            gone = self.gone(presence, seen, Some(&keys)).await?;
+        }
         turn(&mut self.transaction, &gone, Some(self.now), self.now).await?;
         self.outcomes.removed = gone.len() as u64;
         Ok(())
+    }
+
+    /// Contacts that the read brought and that are marked as removed; of these alone, once they are locked.
+    async fn returned(&mut self, presence: &Presence<'_>, among: Option<&[Uuid]>) -> Result<Vec<Turn>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select contact_key, removed_at, updated_at from kore.contacts where stream = $1 and conversation_id = any($2) \
+               and removed_at is not null and ($3::uuid[] is null or contact_key = any($3)) order by contact_key",
+        )
+        .bind(&self.claim.stream)
+        .bind(presence.ids)
+        .bind(among)
+        .fetch_all(&mut *self.transaction)
+        .await?)
+    }
+
+    /// Contacts that the read lacks though it should have brought them; of these alone, once they are locked.
+    async fn gone(
+        &mut self,
+        presence: &Presence<'_>,
+        seen: &[&str],
+        among: Option<&[Uuid]>,
+    ) -> Result<Vec<Turn>, WarehouseError> {
+        let everything = (DateTime::UNIX_EPOCH, self.now + TimeDelta::days(1));
+        let asked = (self.entry.requested_from, self.entry.requested_to);
+        let (covered_from, covered_to) = if is_planted(Defect::RemovedUncovered) { everything } else { asked };
+        Ok(sqlx::query_as(gone!("select c.contact_key, c.removed_at, c.updated_at"))
+            .bind(&self.claim.stream)
+            .bind(self.entry.requested_from)
+            .bind(self.entry.requested_to)
+            .bind(presence.read_at)
+            .bind(presence.includes_below_threshold)
+            .bind(seen)
+            .bind(covered_from)
+            .bind(covered_to)
+            .bind(among)
+            .fetch_all(&mut *self.transaction)
+            .await?)
     }
 
     async fn may_conclude(&mut self, presence: &Presence<'_>) -> Result<bool, WarehouseError> {

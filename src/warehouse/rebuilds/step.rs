@@ -15,6 +15,7 @@ use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
 use crate::warehouse::load::{Loading, SetAside, compare, go_by_key};
+use crate::warehouse::locks::lock_contacts;
 use crate::warehouse::retention::remove;
 use crate::warehouse::{Warehouse, WarehouseError, cross, quarantine};
 
@@ -249,16 +250,12 @@ impl RebuildStep {
     /// Locks contacts in key order and gives the payload that each has now.
     async fn lock(&mut self, contacts: &[&Remapped<'_>]) -> Result<HashMap<Uuid, ContentHash>, WarehouseError> {
         let keys: Vec<Uuid> = contacts.iter().map(|remapped| remapped.kept.contact_key).collect();
-        sqlx::query("select from kore.contacts where contact_key = any($1) order by contact_key for update")
-            .bind(&keys)
-            .execute(&mut *self.transaction)
-            .await?;
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1) order by contact_key for update",
-        )
-        .bind(&keys)
-        .fetch_all(&mut *self.transaction)
-        .await?;
+        lock_contacts(&mut self.transaction, &keys).await?;
+        let rows: Vec<(Uuid, Vec<u8>)> =
+            sqlx::query_as("select contact_key, raw_hash from koresync.raw_contacts where contact_key = any($1)")
+                .bind(&keys)
+                .fetch_all(&mut *self.transaction)
+                .await?;
         Ok(rows.into_iter().map(|(key, hash)| (key, fixed_hash(&hash))).collect())
     }
 
@@ -309,11 +306,8 @@ impl RebuildStep {
     async fn note_mapper(&mut self, batch: &[Remapped<'_>]) -> Result<(), WarehouseError> {
         let Some(version) = batch.first().map(|remapped| remapped.incoming.mapper_version) else { return Ok(()) };
         sqlx::query(
-            "update koresync.raw_contacts r set mapper_version = $3 from ( \
-               select o.contact_key from koresync.raw_contacts o \
-               join unnest($1::uuid[], $2::bytea[]) as n (key, raw_hash) on o.contact_key = n.key and o.raw_hash = n.raw_hash \
-               where o.contact_key = any($1::uuid[]) and o.mapper_version <> $3 order by o.contact_key for update of o) due \
-             where r.contact_key = due.contact_key",
+            "update koresync.raw_contacts r set mapper_version = $3 from unnest($1::uuid[], $2::bytea[]) as n (key, raw_hash) \
+             where r.contact_key = n.key and r.raw_hash = n.raw_hash and r.mapper_version <> $3",
         )
         .bind(batch.iter().map(|remapped| remapped.kept.contact_key).collect::<Vec<_>>())
         .bind(batch.iter().map(|remapped| remapped.kept.raw_hash.0.to_vec()).collect::<Vec<_>>())

@@ -4,6 +4,8 @@
 
 use sqlx::{Connection as _, PgConnection};
 
+use super::postgres::given_server;
+
 /// What an operator runs after `koresync migrate`.
 const SPREAD: &str = include_str!("../../../deploy/citus/spread.sql");
 
@@ -37,6 +39,13 @@ pub async fn workers(coordinator: &str) -> Result<Vec<Node>, sqlx::Error> {
     Ok(workers.into_iter().map(|(host, port)| Node { host, port }).collect())
 }
 
+/// Waits until no other test makes or joins databases, which fails where two do. Until what it gives is dropped.
+pub async fn take_turn(coordinator: &str) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect(coordinator).await?;
+    sqlx::query("select pg_advisory_lock(hashtext('koresync test cluster'))").execute(&mut connection).await?;
+    Ok(connection)
+}
+
 /// Joins the new databases of all nodes.
 pub async fn join(database: &str, workers: &[(Node, String)]) -> Result<(), sqlx::Error> {
     for url in workers.iter().map(|(_, url)| url.as_str()).chain([database]) {
@@ -60,8 +69,13 @@ pub async fn join(database: &str, workers: &[(Node, String)]) -> Result<(), sqlx
 /// Spreads the tables of a database that was just migrated, where it is one of a cluster.
 pub async fn spread(database: &str) {
     let mut connection = PgConnection::connect(database).await.expect("a connection");
-    if has_citus(&mut connection).await.expect("a look at the extensions") {
+    if let Some(given) = given_server()
+        && has_citus(&mut connection).await.expect("a look at the extensions")
+    {
+        // Roles belong to all databases of the cluster.
+        let turn = take_turn(&given).await.expect("a turn");
         sqlx::raw_sql(SPREAD).execute(&mut connection).await.expect("tables spread over the nodes");
+        drop(turn);
     }
     connection.close().await.ok();
 }

@@ -48,7 +48,7 @@ impl Pooler {
         let settings = format!(
             "[databases]\n* = host={host} port={server_port}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             pool_mode = transaction\ndefault_pool_size = 10\nmax_client_conn = 500\n\
+             pool_mode = transaction\ndefault_pool_size = 10\nserver_idle_timeout = 3\nmax_client_conn = 500\n\
              auth_type = trust\nauth_file = {}\nlog_connections = 0\nlog_disconnections = 0\n",
             users.display()
         );

@@ -31,29 +31,28 @@ pub struct TestDatabase {
 impl TestDatabase {
     pub async fn create() -> Self {
         let name = format!("koresync_test_{}", uuid::Uuid::new_v4().simple());
-        match std::env::var(GIVEN_SERVER) {
-            Ok(given) if !given.is_empty() => {
-                let url = with_database(&given, &name);
-                let mut servers = vec![given.clone()];
-                let mut workers = Vec::new();
-                for node in citus::workers(&given).await.expect("the given server") {
-                    servers.push(node.url(&given));
-                    let worker = node.url(&url);
-                    workers.push((node, worker));
-                }
-                for server in &servers {
-                    execute(server, &format!("create database {name}")).await.expect("a database in the given server");
-                }
-                if !workers.is_empty() {
-                    citus::join(&url, &workers).await.expect("a database over all nodes");
-                }
-                Self { url, leftover: Some((servers, name)) }
+        if let Some(given) = given_server() {
+            let url = with_database(&given, &name);
+            let mut servers = vec![given.clone()];
+            let mut workers = Vec::new();
+            for node in citus::workers(&given).await.expect("the given server") {
+                servers.push(node.url(&given));
+                let worker = node.url(&url);
+                workers.push((node, worker));
             }
-            _ => {
-                let server = SHARED.get_or_init(cluster).await;
-                server.create_database(&name).await.expect("a database in the private server");
-                Self { url: server.url(&name), leftover: None }
+            let turn = if workers.is_empty() { None } else { Some(citus::take_turn(&given).await.expect("a turn")) };
+            for server in &servers {
+                execute(server, &format!("create database {name}")).await.expect("a database in the given server");
             }
+            if !workers.is_empty() {
+                citus::join(&url, &workers).await.expect("a database over all nodes");
+            }
+            drop(turn);
+            Self { url, leftover: Some((servers, name)) }
+        } else {
+            let server = SHARED.get_or_init(cluster).await;
+            server.create_database(&name).await.expect("a database in the private server");
+            Self { url: server.url(&name), leftover: None }
         }
     }
 
@@ -84,6 +83,11 @@ impl Drop for TestDatabase {
             eprintln!("a test database was left behind");
         }
     }
+}
+
+/// The server to use in place of a private one.
+pub fn given_server() -> Option<String> {
+    std::env::var(GIVEN_SERVER).ok().filter(|given| !given.is_empty())
 }
 
 /// A server that a test may stop and crash as it likes: never shared, never the given one.

@@ -111,6 +111,7 @@ impl Configuration {
 /// The program with a configuration file, and a folder for what its processes tell.
 #[derive(Debug)]
 pub struct Program {
+    executable: PathBuf,
     folder: TempDir,
     configuration: PathBuf,
     spawned: std::cell::Cell<usize>,
@@ -122,7 +123,14 @@ impl Program {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("koresync.toml");
         std::fs::write(&path, configuration.toml()).expect("a configuration file");
-        Self { folder, configuration: path, spawned: std::cell::Cell::default(), environment: Vec::new() }
+        let executable = env!("CARGO_BIN_EXE_koresync").into();
+        Self { executable, folder, configuration: path, spawned: std::cell::Cell::default(), environment: Vec::new() }
+    }
+
+    /// Another build of it.
+    #[must_use]
+    pub fn built_at(self, executable: PathBuf) -> Self {
+        Self { executable, ..self }
     }
 
     /// A variable of its processes' environment.
@@ -142,7 +150,7 @@ impl Program {
         let number = self.spawned.replace(self.spawned.get() + 1);
         let file = |stream: &str| self.folder.path().join(format!("{number}.{stream}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_koresync"));
+        let mut command = Command::new(&self.executable);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
             let is_ours = name.starts_with("KORESYNC") && name != "KORESYNC_DEFECT";
@@ -223,7 +231,8 @@ impl Process {
         let began = Instant::now();
         while !text(&self.stderr).contains(words) {
             assert!(self.is_running(), "`{}` ended before it told \"{words}\":\n{}", self.what, self.told());
-            assert!(began.elapsed() < Duration::from_secs(30), "`{}` never told \"{words}\"", self.what);
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(30), "`{}` never told \"{words}\":\n{}", self.what, self.told());
             tokio::time::sleep(LOOK).await;
         }
     }

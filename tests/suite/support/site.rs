@@ -54,11 +54,16 @@ impl Site {
     /// is a backfill, read from its end; the other one began less than a day ago and is read from its start, so that
     /// its watermark moves all the time.
     pub async fn start(database_url: &str, options: simulate::Options) -> Self {
+        make_schema(database_url).await;
+        Self::without_schema(database_url, options).await
+    }
+
+    /// The same before anybody has made the schema.
+    pub async fn without_schema(database_url: &str, options: simulate::Options) -> Self {
         let end = SystemClock.now().trunc_subsecs(0) - TimeDelta::hours(1);
         let vendor = simulate::start(simulate::Options { end: Some(end), ..options }, Arc::new(SystemClock))
             .await
             .expect("a simulated vendor");
-        make_schema(database_url).await;
         let streams = vec![
             Stream::new("fresh", "st-1", quiet_moment(&vendor, "st-1", end - TimeDelta::hours(22))),
             Stream::new("history", "st-2", end - TimeDelta::days(2)),

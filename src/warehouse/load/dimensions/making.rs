@@ -20,11 +20,11 @@ impl Keys {
              select n.id, n.name, n.email, n.first_at, n.last_at, n.last_key \
              from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::uuid[]) \
              with ordinality as n (id, name, email, first_at, last_at, last_key, place) \
-             where not exists (select from kore.agents a where coalesce(a.agent_id, '') = coalesce(n.id, '') \
+             left join kore.agents a on coalesce(a.agent_id, '') = coalesce(n.id, '') \
                and case when a.agent_id is null then coalesce(a.agent_email, '') else '' end \
                  = case when n.id is null then coalesce(n.email, '') else '' end \
                and case when a.agent_id is null then coalesce(a.agent_name, '') else '' end \
-                 = case when n.id is null then coalesce(n.name, '') else '' end) \
+                 = case when n.id is null then coalesce(n.name, '') else '' end where a.agent_key is null \
              order by n.place on conflict do nothing",
         )
         .bind(&ids)
@@ -64,9 +64,9 @@ impl Keys {
              select n.id, n.name, n.first_at, n.last_at, n.last_key \
              from unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::uuid[]) \
              with ordinality as n (id, name, first_at, last_at, last_key, place) \
-             where not exists (select from kore.queues q where coalesce(q.queue_id, '') = coalesce(n.id, '') \
+             left join kore.queues q on coalesce(q.queue_id, '') = coalesce(n.id, '') \
                and case when q.queue_id is null then coalesce(q.queue_name, '') else '' end \
-                 = case when n.id is null then coalesce(n.name, '') else '' end) \
+                 = case when n.id is null then coalesce(n.name, '') else '' end where q.queue_key is null \
              order by n.place on conflict do nothing",
         )
         .bind(&ids)
@@ -112,10 +112,9 @@ impl Keys {
              select n.parent, case when n.l3 is not null then 3 when n.l2 is not null then 2 else 1 end, \
                     coalesce(n.l3, n.l2, n.l1), n.l1, n.l2, n.l3, concat_ws(' > ', n.l1, n.l2, n.l3) \
              from unnest($1::int[], $2::text[], $3::text[], $4::text[]) with ordinality as n (parent, l1, l2, l3, place) \
-             where not exists (select from kore.topics t \
-               where t.level = case when n.l3 is not null then 3 when n.l2 is not null then 2 else 1 end \
+             left join kore.topics t on t.level = case when n.l3 is not null then 3 when n.l2 is not null then 2 else 1 end \
                and t.l1_name = n.l1 and coalesce(t.l2_name, '') = coalesce(n.l2, '') \
-               and coalesce(t.l3_name, '') = coalesce(n.l3, '')) \
+               and coalesce(t.l3_name, '') = coalesce(n.l3, '') where t.topic_key is null \
              order by n.place on conflict do nothing",
         )
         .bind(&parents)
@@ -152,8 +151,8 @@ pub(super) async fn make_forms(connection: &mut PgConnection, wanted: Parts<2>) 
     sqlx::query(
         "insert into kore.evaluation_forms (form_name, scoring_type) \
          select n.name, n.type from unnest($1::text[], $2::text[]) with ordinality as n (name, type, place) \
-         where not exists (select from kore.evaluation_forms f where coalesce(f.form_name, '') = coalesce(n.name, '') \
-           and coalesce(f.scoring_type, '') = coalesce(n.type, '')) \
+         left join kore.evaluation_forms f on coalesce(f.form_name, '') = coalesce(n.name, '') \
+           and coalesce(f.scoring_type, '') = coalesce(n.type, '') where f.evaluation_form_key is null \
          order by n.place on conflict do nothing",
     )
     .bind(&names)
@@ -179,8 +178,8 @@ pub(super) async fn make_metrics(connection: &mut PgConnection, wanted: Parts<2>
     sqlx::query(
         "insert into kore.metrics (metric_id, metric_name) \
          select n.id, n.name from unnest($1::text[], $2::text[]) with ordinality as n (id, name, place) \
-         where not exists (select from kore.metrics m where coalesce(m.metric_id, '') = coalesce(n.id, '') \
-           and coalesce(m.metric_name, '') = coalesce(n.name, '')) \
+         left join kore.metrics m on coalesce(m.metric_id, '') = coalesce(n.id, '') \
+           and coalesce(m.metric_name, '') = coalesce(n.name, '') where m.metric_key is null \
          order by n.place on conflict do nothing",
     )
     .bind(&ids)
@@ -206,7 +205,7 @@ pub(super) async fn make_emotions(
     let naturals: Vec<String> = wanted.into_iter().collect();
     sqlx::query(
         "insert into kore.emotions (emotion) select n.emotion from unnest($1::text[]) with ordinality as n (emotion, place) \
-         where not exists (select from kore.emotions e where e.emotion = n.emotion) \
+         left join kore.emotions e on e.emotion = n.emotion where e.emotion_key is null \
          order by n.place on conflict do nothing",
     )
     .bind(&naturals)
