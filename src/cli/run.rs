@@ -67,8 +67,9 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     let stop = life.stopping();
     let metrics = metrics::install()?;
     let readiness = Readiness::awaiting(CHECKS);
+    let heartbeat = Heartbeat::default();
     let listen = settings.server.listen;
-    let bound = server::bind(listen, readiness.clone(), metrics).await.map_err(|error| {
+    let bound = server::bind(listen, readiness.clone(), Some(heartbeat.clone()), metrics).await.map_err(|error| {
         Ended::new(Exit::Configuration, format!("cannot listen at server.listen = \"{listen}\": {error}"))
     })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %bound.address, "koresync starts.");
@@ -86,7 +87,6 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
             notify::stopping();
         }
     });
-    let heartbeat = Heartbeat::default();
     let started = CancellationToken::new();
     life.spawn(notify::watchdog(heartbeat.clone(), started.clone(), stop.clone()));
     let progress = Arc::new(OnceLock::new());

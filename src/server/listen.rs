@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::notify::Heartbeat;
 use super::pages;
 use super::readiness::Readiness;
 
@@ -39,11 +40,16 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
-/// Binds the address, so that a taken port is told before anything starts.
-pub async fn bind(address: SocketAddr, readiness: Readiness, metrics: PrometheusHandle) -> std::io::Result<Bound> {
+/// Binds the address, so that a taken port is told before anything starts. Without a heartbeat whoever answers lives.
+pub async fn bind(
+    address: SocketAddr,
+    readiness: Readiness,
+    heartbeat: Option<Heartbeat>,
+    metrics: PrometheusHandle,
+) -> std::io::Result<Bound> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    Ok(Bound { listener, router: pages::router(readiness, metrics.clone()), metrics, address })
+    Ok(Bound { listener, router: pages::router(readiness, heartbeat, metrics.clone()), metrics, address })
 }
 
 impl Bound {

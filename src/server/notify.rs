@@ -25,6 +25,11 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
+    #[cfg(test)]
+    pub(super) fn silent_for(duration: Duration) -> Self {
+        Self { origin: Instant::now().checked_sub(duration).expect("a machine that is up"), ..Self::default() }
+    }
+
     pub fn beat(&self) {
         self.beat_at(Instant::now());
     }

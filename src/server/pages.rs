@@ -1,6 +1,7 @@
 //! The pages.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -9,22 +10,27 @@ use axum::response::{Html, IntoResponse, Json, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::notify::Heartbeat;
 use super::readiness::{CheckState, Readiness};
+
+/// A daemon that makes no progress for so long hangs. As long as the service manager waits (`WatchdogSec=`).
+const STANDSTILL: Duration = Duration::from_mins(1);
 
 #[derive(Clone)]
 struct Pages {
     readiness: Readiness,
+    heartbeat: Option<Heartbeat>,
     metrics: PrometheusHandle,
 }
 
 /// GET and HEAD alone; anything else is 405, and an unknown path 404.
-pub(super) fn router(readiness: Readiness, metrics: PrometheusHandle) -> Router {
+pub(super) fn router(readiness: Readiness, heartbeat: Option<Heartbeat>, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/", get(index))
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Pages { readiness, metrics })
+        .with_state(Pages { readiness, heartbeat, metrics })
 }
 
 async fn index(State(pages): State<Pages>) -> Html<String> {
@@ -33,10 +39,20 @@ async fn index(State(pages): State<Pages>) -> Html<String> {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>koresync</title>\n\
          <h1>koresync {version}</h1>\n<p>The daemon is {state}.</p>\n<ul>\n\
          <li><a href=\"/readyz\">/readyz</a>: every check by name</li>\n\
-         <li><a href=\"/livez\">/livez</a>: the process answers</li>\n\
+         <li><a href=\"/livez\">/livez</a>: the process gets on</li>\n\
          <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n</ul>\n</html>\n",
         version = env!("CARGO_PKG_VERSION"),
     ))
+}
+
+/// Asks nobody: what waits for its database lives, and what gets round to nothing does not.
+async fn livez(State(pages): State<Pages>) -> Response {
+    match pages.heartbeat.map(|heartbeat| heartbeat.age()) {
+        Some(age) if age >= STANDSTILL => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("no progress for {} seconds\n", age.as_secs())).into_response()
+        }
+        _ => "ok\n".into_response(),
+    }
 }
 
 /// A line for each check, or JSON when the query says `format=json` or the client accepts it alone.

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::notify::Heartbeat;
 use super::*;
 
 struct Running {
@@ -15,9 +16,14 @@ struct Running {
 }
 
 async fn start() -> Running {
+    start_with(Heartbeat::default()).await
+}
+
+async fn start_with(heartbeat: Heartbeat) -> Running {
     let readiness = Readiness::awaiting(["database", "schema", "streams"]);
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let bound = bind(([127, 0, 0, 1], 0).into(), readiness.clone(), metrics).await.expect("a listener");
+    let bound =
+        bind(([127, 0, 0, 1], 0).into(), readiness.clone(), Some(heartbeat), metrics).await.expect("a listener");
     let stopping = CancellationToken::new();
     let address = bound.address;
     let task = tokio::spawn(bound.run(stopping.clone()));
@@ -66,6 +72,16 @@ async fn livez_asks_nobody() {
 }
 
 #[tokio::test]
+async fn livez_is_503_while_nothing_gets_on() {
+    let heartbeat = Heartbeat::silent_for(std::time::Duration::from_secs(90));
+    let server = start_with(heartbeat.clone()).await;
+    let answer = server.ask("GET", "/livez").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("no progress for 90 seconds"), "{answer}");
+    heartbeat.beat();
+    assert!(server.ask("GET", "/livez").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn only_get_and_head_are_answered() {
     let server = start().await;
     let head = server.ask("HEAD", "/livez").await;
@@ -110,5 +126,5 @@ async fn it_stops_when_told_even_with_an_idle_connection() {
 async fn a_taken_port_is_told_at_once() {
     let server = start().await;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    assert!(bind(server.address, Readiness::default(), metrics).await.is_err());
+    assert!(bind(server.address, Readiness::default(), None, metrics).await.is_err());
 }

@@ -29,7 +29,7 @@ impl Server {
     pub async fn bind() -> Result<Self, anyhow::Error> {
         let readiness = Readiness::awaiting(CHECKS);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound: Bound = server::bind(address, readiness.clone(), metrics::install()?).await?;
+        let bound: Bound = server::bind(address, readiness.clone(), None, metrics::install()?).await?;
         let address = bound.address;
         // It answers to the end, also while the rest is being stopped.
         let serving = tokio::spawn(bound.run(tokio_util::sync::CancellationToken::new()));
