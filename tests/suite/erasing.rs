@@ -23,6 +23,7 @@ use crate::rebuilding::rebuild_all;
 use crate::rereading::reread;
 use crate::support::dump::Dump;
 use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, end, entry, population};
+use crate::support::planting::{planted, with_parameter};
 use crate::support::process::{Configuration, Program, Stream};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -44,7 +45,7 @@ fn program(mirror: &Mirror) -> Program {
 }
 
 async fn execute(pool: &PgPool, statement: String) {
-    let statement = format!("begin; set local session_replication_role = replica; {statement}; commit");
+    let statement = planted(&statement);
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.expect("a planted state");
 }
 
@@ -332,7 +333,7 @@ async fn the_daemons_login_may_erase_and_hide() {
     let pool = mirror.database.pool().await;
     let stream = Stream::new("support", STREAM_ID, end() - TimeDelta::days(10));
     // As who migrated, but with the rights of the daemon alone.
-    let url = format!("{}?options=-c%20role%3Dkore_writer", mirror.database.url());
+    let url = with_parameter(mirror.database.url(), "options=-c%20role%3Dkore_writer");
     let configuration = Configuration::new(&url, &mirror.vendor.url(), vec![stream]);
     let program = |words: &str| {
         let privacy = format!("key = \"{KEY}\"\n{words}");

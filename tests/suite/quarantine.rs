@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::rereading::reread;
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, end, population};
+use crate::support::planting::planted;
 use crate::support::process::{Configuration, LOOK, Program, Stream};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -48,7 +49,7 @@ pub fn program(mirror: &Mirror) -> Program {
 }
 
 async fn execute(pool: &PgPool, statement: &str) {
-    let statement = format!("begin; set local session_replication_role = replica; {statement}; commit");
+    let statement = planted(statement);
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.expect("a planted state");
 }
 

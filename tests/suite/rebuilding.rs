@@ -14,6 +14,7 @@ use koresync::warehouse::windows::Scope;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::mirror::{Mirror, STREAM, Settings, end, entry, population};
+use crate::support::planting::planted;
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
@@ -28,17 +29,15 @@ const ROWS_LEFT_ALONE: &str = "select count(*) + sum(hashtextextended(tableoid::
     where contact_key::text !~ '[012]$'";
 
 /// Damages three sorts of contacts, and takes their whole rows from some.
-const SPOIL: &str = "set session_replication_role = replica; \
-    update kore.contacts set sentiment = 'spoilt', started_at = started_at - interval '1 day', extra = '{\"a\": 1}' where contact_key::text ~ '0$'; \
+const SPOIL: &str = "update kore.contacts set sentiment = 'spoilt', started_at = (started_at at time zone 'UTC' - interval '1 day') at time zone 'UTC', extra = '{\"a\": 1}' where contact_key::text ~ '0$'; \
     delete from kore.contact_topics where contact_key::text ~ '1$'; \
     update kore.contact_metrics set weight = 99 where contact_key::text ~ '1$'; \
     delete from kore.contact_agents where contact_key::text ~ '2$'; delete from kore.contacts where contact_key::text ~ '2$'; \
     insert into kore.contact_queues select contact_key, 99, min(queue_key), false from kore.contact_queues where contact_key::text ~ '0$' group by 1; \
-    update koresync.raw_contacts set mapper_version = 0; \
-    set session_replication_role = origin";
+    update koresync.raw_contacts set mapper_version = 0";
 
 pub async fn spoil(database: &TestDatabase) {
-    sqlx::raw_sql(SPOIL).execute(&database.pool().await).await.expect("damage");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(planted(SPOIL))).execute(&database.pool().await).await.expect("damage");
 }
 
 pub async fn rebuild_all(mirror: &Mirror, scope: &RebuildScope) -> Rebuild {
@@ -100,7 +99,7 @@ async fn a_rebuild_of_a_range_leaves_the_rest_as_it_is() {
     assert_eq!(done.state, "done");
     assert_eq!(mirror.number("select count(*) from kore.contacts where language = 'spoilt'").await, outside);
     sqlx::query(
-        "update kore.contacts set started_at = started_at + interval '5 days' where contact_key = (select contact_key from kore.contacts order by 1 limit 1)",
+        "update kore.contacts set started_at = (started_at at time zone 'UTC' + interval '5 days') at time zone 'UTC' where contact_key = (select contact_key from kore.contacts order by 1 limit 1)",
     )
     .execute(&pool)
     .await
@@ -150,7 +149,7 @@ async fn a_killed_rebuild_goes_on_where_it_was_beside_a_daemon() {
     let (exit, told) = program.run(&["run", "--once"], A_WHILE).await;
     assert_eq!(exit, Some(0), "{told}");
     let mut connection = site.connection().await;
-    sqlx::raw_sql(SPOIL).execute(&mut connection).await.expect("damage");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(planted(SPOIL))).execute(&mut connection).await.expect("damage");
     // Each step takes a while, and the history is read again meanwhile.
     sqlx::raw_sql(
         "create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return new; end $$; \

@@ -11,6 +11,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::support::mirror::population;
+use crate::support::planting::planted;
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
@@ -83,7 +84,7 @@ async fn versions(site: &Site) -> String {
 
 async fn execute(site: &Site, statement: &str) {
     let mut connection = site.connection().await;
-    let statement = format!("begin; set local session_replication_role = replica; {statement}; commit");
+    let statement = planted(statement);
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a planted difference");
     connection.close().await.ok();
 }
@@ -210,7 +211,7 @@ async fn a_repair_reads_nothing_that_is_older_than_contacts_are_kept() {
     // Delivered by a read that began before contacts are kept, as it is the next day.
     execute(
         &site,
-        "update koresync.raw_contacts set requested_from = requested_from - interval '1 day' \
+        "update koresync.raw_contacts set requested_from = (requested_from at time zone 'UTC' - interval '1 day') at time zone 'UTC' \
          where contact_key = 'ffffffff-ffff-8fff-bfff-ffffffffffff'",
     )
     .await;

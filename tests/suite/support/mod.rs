@@ -6,6 +6,7 @@ pub mod disk;
 pub mod dump;
 pub mod hostile_vendor;
 pub mod mirror;
+pub mod planting;
 pub mod pooler;
 pub mod postgres;
 pub mod process;
