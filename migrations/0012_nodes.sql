@@ -6,8 +6,12 @@ set local citus.enable_ddl_propagation = off;
 
 create function koresync.lock_contacts(keys uuid[]) returns void language plpgsql
 set search_path = pg_catalog
+-- A plan that was made while the table was small stays with the session.
+set enable_seqscan = off
 as $$
 begin
+    perform from kore.contacts where contact_key = any(keys) order by contact_key for update;
+    -- A row that was replaced while it was waited for is another one, which only a new statement sees.
     perform from kore.contacts where contact_key = any(keys) order by contact_key for update;
 end
 $$;

@@ -44,7 +44,7 @@ begin
 
     -- A unique key of a spread table must hold the column that it is spread by. Without it the same columns are an index that
     -- finds, and no longer one that refuses: that no conversation comes twice then rests on the key of a contact, which is made
-    -- of stream and conversation, and `koresync verify --keys` counts repeats.
+    -- of start, stream and conversation, and on leases; `koresync verify --keys` counts repeats.
     for k in
         select conrelid::regclass as relation, conname as name,
                (select string_agg(quote_ident(a.attname), ', ' order by u.place)

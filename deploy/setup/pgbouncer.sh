@@ -15,8 +15,10 @@ deny=/usr/sbin/policy-rc.d
 install_by_apt() {
     say "PgBouncer is missing; installing it: apt-get install pgbouncer"
     if [ ! -e "$deny" ]; then
-        printf '#!/bin/sh\nexit 101\n' | as_root tee "$deny" >/dev/null && as_root chmod 755 "$deny"
+        say "$deny keeps the package from starting a pooler; it goes again at once"
         trap 'as_root rm -f "$deny"' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$deny" >/dev/null && as_root chmod 755 "$deny"
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends pgbouncer
 }

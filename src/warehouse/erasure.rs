@@ -2,6 +2,8 @@
 //!
 //! Who is erased is written down first, so that nobody brings them back meanwhile. All that follows may be done again.
 
+use std::collections::BTreeSet;
+
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -16,6 +18,26 @@ use crate::domain::privacy::Subject;
 pub struct Columns {
     pub table: &'static str,
     pub columns: &'static [&'static str],
+}
+
+impl Columns {
+    /// True of a row, `t`, that mentions a value of `$2` or, in the history, an agent of `$3`; of every row, where none is
+    /// looked for.
+    fn mentions(&self, looks_for_values: bool) -> String {
+        let mut condition = if looks_for_values {
+            let mentions: Vec<String> =
+                self.columns.iter().map(|column| MENTIONS.replace("{column}", column)).collect();
+            mentions.join(" or ")
+        } else {
+            "$2::text[] is not null".to_owned()
+        };
+        condition.push_str(if self.table == "contact_changes" {
+            " or t.old_values @> any($3::jsonb[]) or t.new_values @> any($3::jsonb[])"
+        } else {
+            " or $3::jsonb[] is null"
+        });
+        condition
+    }
 }
 
 /// Every column of `kore` that holds text or JSON of a contact, its stream and id apart.
@@ -240,31 +262,34 @@ impl Warehouse {
             .iter()
             .map(|key| sqlx::types::Json(serde_json::json!({ "contact_agents": [{ "agent_key": key }] })))
             .collect();
-        let mut written = 0;
-        for Columns { table, columns } in places {
-            let pairs: Vec<String> = columns.iter().map(|column| format!("'{column}', t.{column}")).collect();
-            let mentions: Vec<String> = columns.iter().map(|column| MENTIONS.replace("{column}", column)).collect();
-            let mut condition =
-                if values.is_some() { mentions.join(" or ") } else { "$2::text[] is not null".to_owned() };
-            condition.push_str(if *table == "contact_changes" {
-                " or t.old_values @> any($3::jsonb[]) or t.new_values @> any($3::jsonb[])"
-            } else {
-                " or $3::jsonb[] is null"
-            });
+        // All are locked at once, in key order; a range of keys is read along the index.
+        let mut among = BTreeSet::new();
+        for place in places {
+            let (table, condition) = (place.table, place.mentions(values.is_some()));
             // The names are our own constants.
-            let from = format!("from kore.{table} t where t.contact_key = any($1) and ({condition})");
-            let among: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(format!("select distinct t.contact_key {from}")))
-                .bind(&keys)
+            let found = format!(
+                "select distinct t.contact_key from kore.{table} t where t.contact_key > $1 and t.contact_key <= $4 and ({condition})"
+            );
+            let found: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(found))
+                .bind(after.unwrap_or_default())
                 .bind(&sought)
                 .bind(&agents)
+                .bind(last)
                 .fetch_all(&mut *transaction)
                 .await?;
-            if among.is_empty() {
-                continue;
-            }
-            lock_contacts(&mut transaction, &among).await?;
-            let select =
-                format!("select t.contact_key, t.ctid::text, jsonb_build_object({})::text {from}", pairs.join(", "));
+            among.extend(found);
+        }
+        let among: Vec<Uuid> = among.into_iter().collect();
+        lock_contacts(&mut transaction, &among).await?;
+        let mut written = 0;
+        for place @ Columns { table, columns } in places.iter().filter(|_| !among.is_empty()) {
+            let pairs: Vec<String> = columns.iter().map(|column| format!("'{column}', t.{column}")).collect();
+            let select = format!(
+                "select t.contact_key, t.ctid::text, jsonb_build_object({})::text from kore.{table} t \
+                 where t.contact_key = any($1) and ({})",
+                pairs.join(", "),
+                place.mentions(values.is_some())
+            );
             let rows: Vec<(Uuid, String, String)> = sqlx::query_as(AssertSqlSafe(select))
                 .bind(&among)
                 .bind(&sought)
@@ -345,7 +370,6 @@ impl Warehouse {
     /// Takes an agent's part from the next contacts that have one, at most `most`. What was the first part of a
     /// contact is then the next one. Gives how many went.
     pub async fn part_from_agents(&self, agent_keys: &[i32], most: i64) -> Result<u64, WarehouseError> {
-        let now = self.now().await?;
         let (mut transaction, _) = self.begin_load().await?;
         let contacts: Vec<Uuid> = sqlx::query_scalar(
             "select distinct contact_key from kore.contact_agents where agent_key = any($1) limit $2",
@@ -355,6 +379,7 @@ impl Warehouse {
         .fetch_all(&mut *transaction)
         .await?;
         lock_contacts(&mut transaction, &contacts).await?;
+        let now = self.now_in(&mut transaction).await?;
         let gone = sqlx::query("delete from kore.contact_agents where contact_key = any($1) and agent_key = any($2)")
             .bind(&contacts)
             .bind(agent_keys)

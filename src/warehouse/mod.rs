@@ -154,6 +154,14 @@ impl Warehouse {
             .map_err(|error| self.explained(error))
     }
 
+    /// The same within a transaction: after its locks, what it writes then is no older than what it waited for.
+    async fn now_in(&self, connection: &mut PgConnection) -> Result<DateTime<Utc>, sqlx::Error> {
+        sqlx::query_scalar("select coalesce($1, clock_timestamp())")
+            .bind(self.clock.database_time())
+            .fetch_one(connection)
+            .await
+    }
+
     /// Runs `work` until it stops losing against other transactions (deadlock, serialization, a key
     /// that another window wrote first), at most five times with 20, 40, 80 and 160 ms between.
     /// `lost` is called before each new try.

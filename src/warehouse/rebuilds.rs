@@ -225,7 +225,6 @@ impl Warehouse {
     /// Moves the business days of the next `most` contacts into the zone of this warehouse; false when
     /// all are. A day outside the calendar stays as it is.
     pub async fn move_days(&self, id: i64, worker: &str, most: usize) -> Result<bool, WarehouseError> {
-        let now = self.now().await?;
         let mut transaction = self.begin().await?;
         super::time_zone::hold(self, &mut transaction).await?;
         let Some(place) = take_place(&mut transaction, id, worker).await? else { return Ok(false) };
@@ -237,6 +236,8 @@ impl Warehouse {
         .fetch_all(&mut *transaction)
         .await?;
         lock_contacts(&mut transaction, &keys).await?;
+        // Not before: what is written must not seem older than what was waited for.
+        let now = self.now_in(&mut transaction).await?;
         let contacts: Vec<(Uuid, DateTime<Utc>, NaiveDate)> =
             sqlx::query_as("select contact_key, started_at, started_on from kore.contacts where contact_key = any($1)")
                 .bind(&keys)

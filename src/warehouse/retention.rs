@@ -41,6 +41,13 @@ impl Warehouse {
         .fetch_all(&mut *transaction)
         .await?;
         lock_contacts(&mut transaction, &keys).await?;
+        // One that starts later by now is kept.
+        let keys: Vec<Uuid> =
+            sqlx::query_scalar("select contact_key from kore.contacts where contact_key = any($1) and started_at < $2")
+                .bind(&keys)
+                .bind(before)
+                .fetch_all(&mut *transaction)
+                .await?;
         remove(&mut transaction, &keys).await?;
         let aside = sqlx::query(
             "delete from koresync.quarantined_records where id in ( \
@@ -65,11 +72,14 @@ impl Warehouse {
         .fetch_all(&mut *transaction)
         .await?;
         lock_contacts(&mut transaction, &keys).await?;
-        let emptied =
-            sqlx::query("update koresync.raw_contacts set payload = '' where contact_key = any($1) and payload <> ''")
-                .bind(&keys)
-                .execute(&mut *transaction)
-                .await?;
+        let emptied = sqlx::query(
+            "update koresync.raw_contacts r set payload = '' from kore.contacts c \
+             where r.contact_key = any($1) and r.payload <> '' and c.contact_key = r.contact_key and c.started_at < $2",
+        )
+        .bind(&keys)
+        .bind(before)
+        .execute(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(emptied.rows_affected())
     }

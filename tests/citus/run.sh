@@ -11,8 +11,11 @@ if ! [ -e "$(pg_config --pkglibdir 2>/dev/null)/citus.so" ]; then
     exit 0
 fi
 programs=$(pg_config --bindir)
-folder=$(mktemp -d "${MEMORY:-/dev/shm}/koresync-citus.XXXXXX" 2>/dev/null || mktemp -d)
-as_server() { if [ "$(id -u)" -eq 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+# In memory where there is room for three nodes.
+room=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+if [ "${room:-0}" -ge 2097152 ]; then folder=$(mktemp -d /dev/shm/koresync-citus.XXXXXX); else folder=$(mktemp -d); fi
+# Whose folder this is, the server need not be able to enter it.
+as_server() (cd / && if [ "$(id -u)" -eq 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi)
 [ "$(id -u)" -ne 0 ] || chown postgres "$folder"
 nodes="$port $((port + 1)) $((port + 2))"
 stop() {
@@ -40,7 +43,7 @@ full_page_writes = off
 synchronous_commit = off
 citus.node_conninfo = 'sslmode=disable'
 SETTINGS
-    as_server "$programs/pg_ctl" -D "$folder/$node" -l "$folder/$node.log" -w start >/dev/null
+    as_server "$programs/pg_ctl" -D "$folder/$node" -l "$folder/$node.log" -w start >/dev/null || { tail "$folder/$node.log" >&2; exit 1; }
 done
 connect() { psql -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d postgres -c "$2" >/dev/null; }
 for node in $nodes; do

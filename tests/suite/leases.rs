@@ -91,18 +91,24 @@ async fn two_windows_that_commit_at_once_both_count_in_the_watermark() {
     let mut other = sqlx::PgConnection::connect(database.url()).await.expect("a connection");
     sqlx::raw_sql("begin; select from koresync.streams for update").execute(&mut other).await.expect("a lock");
     let mut last = now;
+    let mut claims = Vec::new();
     for owner in ["one", "other"] {
         let claim = warehouse.claim(owner, &scope).await.expect("a claim").expect("a window");
         last = claim.window.to;
-        let entry = entry(claim.window, 0, Some(Proof::Snapshot));
-        let commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
-        finishing.push(tokio::spawn(async move { commit.finish(&Learned::default()).await }));
+        claims.push(claim);
     }
     let mut look = sqlx::PgConnection::connect(database.url()).await.expect("a connection");
     let waiting =
         "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut look).await.expect("a count") < 2 {
-        tokio::time::sleep(LOOK).await;
+    // The later window first: whoever of the two looked before it waited, the earlier one then sees nothing behind it.
+    for claim in claims.into_iter().rev() {
+        let entry = entry(claim.window, 0, Some(Proof::Snapshot));
+        let commit = warehouse.open_commit(&claim, entry).await.expect("a commit");
+        finishing.push(tokio::spawn(async move { commit.finish(&Learned::default()).await }));
+        let finishers = i64::try_from(finishing.len()).expect("few");
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut look).await.expect("a count") < finishers {
+            tokio::time::sleep(LOOK).await;
+        }
     }
     sqlx::raw_sql("commit").execute(&mut other).await.expect("a lock that is given up");
     for finished in finishing {

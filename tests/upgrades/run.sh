@@ -5,14 +5,14 @@ set -eu
 cd "$(dirname "$0")/../.."
 cargo=${CARGO:-cargo}
 old=${OLD:-$(git log -1 --format=%H --diff-filter=A -- 'migrations/*.sql')^}
-commit=$(git rev-parse --verify "$old^{commit}")
+commit=$(git rev-parse --quiet --verify "$old^{commit}") || { echo "no commit $old here: give OLD, or fetch the history" >&2; exit 1; }
 older=$PWD/target/older
 tree=$older/$commit
-if [ ! -d "$tree" ]; then
-    git worktree prune
-    git worktree add --detach "$tree" "$commit" >/dev/null
-fi
 trap 'git worktree remove --force "$tree"' EXIT
+trap 'exit 130' INT TERM
+rm -rf "$tree"
+git worktree prune
+git worktree add --detach "$tree" "$commit" >/dev/null
 echo "== the older version: $(git log -1 --format='%h %s' "$commit")"
 (cd "$tree" && CARGO_TARGET_DIR="$older/build" $cargo build --bin koresync)
 echo "== beside this one, ${CONTACTS:-10000} contacts"

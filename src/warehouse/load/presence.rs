@@ -77,13 +77,16 @@ async fn turn(
     if contacts.is_empty() {
         return Ok(());
     }
-    let keys = keys(contacts);
-    sqlx::query("update kore.contacts set removed_at = $2, updated_at = $3 where contact_key = any($1)")
-        .bind(&keys)
-        .bind(removed_at)
-        .bind(now)
-        .execute(&mut *connection)
-        .await?;
+    let turned: Vec<Uuid> = sqlx::query_scalar(
+        "update kore.contacts set removed_at = $2, updated_at = $3 where contact_key = any($1) returning contact_key",
+    )
+    .bind(keys(contacts))
+    .bind(removed_at)
+    .bind(now)
+    .fetch_all(&mut *connection)
+    .await?;
+    let contacts: Vec<&Turn> = contacts.iter().filter(|(key, ..)| turned.contains(key)).collect();
+    let keys: Vec<Uuid> = contacts.iter().map(|(key, ..)| *key).collect();
     let versions = next_versions(connection, &keys).await?;
     sqlx::query(
         "insert into kore.contact_changes (contact_key, version, valid_from, valid_to, changed_columns, old_values, new_values) \

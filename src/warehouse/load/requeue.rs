@@ -74,10 +74,7 @@ impl Warehouse {
         let Some(first) = records.first() else { return Ok(None) };
         let (requested_from, requested_to) = first.requested;
         let window = Window { from: requested_from, to: requested_to };
-        let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
-            .bind(self.clock.database_time())
-            .fetch_one(&mut *transaction)
-            .await?;
+        let now = self.now_in(&mut transaction).await?;
         // No window of the ledger: `finish` is not for it.
         let claim = Claim {
             id: 0,

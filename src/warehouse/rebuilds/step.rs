@@ -70,10 +70,7 @@ impl Warehouse {
         place: &Place,
         most: usize,
     ) -> Result<RebuildStep, WarehouseError> {
-        let now = sqlx::query_scalar("select coalesce($1, clock_timestamp())")
-            .bind(self.clock.database_time())
-            .fetch_one(&mut *transaction)
-            .await?;
+        let now = self.now_in(&mut transaction).await?;
         let payloads = payloads(&mut transaction, place, i64::try_from(most).unwrap_or(i64::MAX)).await?;
         let is_last = payloads.len() < most;
         Ok(RebuildStep {
@@ -199,8 +196,8 @@ impl RebuildStep {
         let contacts = batch.iter().map(|remapped| (&remapped.incoming.contact, remapped.kept.contact_key));
         let Warehouse { members, dimensions, .. } = &self.warehouse;
         self.keys.resolve(members, dimensions, contacts).await?;
-        let held = held(&mut self.transaction, batch).await?;
         let all: Vec<&Remapped<'_>> = batch.iter().collect();
+        let held = held_of(&mut self.transaction, &all).await?;
         let tables = self.encoded(&all, &held)?;
         let contacts: Vec<_> = batch.iter().map(|r| (r.kept.contact_key, &r.incoming.contact)).collect();
         let differing = compare::differing(&mut self.transaction, &tables, &contacts).await?;
@@ -216,7 +213,9 @@ impl RebuildStep {
         let kept_otherwise: Vec<&Remapped<'_>> = due.iter().copied().filter(|r| r.is_kept_otherwise()).collect();
         due.retain(is_differing);
         if !due.is_empty() {
-            self.replace(&due, &held).await?;
+            // Since it was looked at first, one of them may have been removed, or be back.
+            let standing = held_of(&mut self.transaction, &due).await?;
+            self.replace(&due, &standing).await?;
         }
         self.note_mapper(batch).await?;
         self.keep_otherwise(&kept_otherwise).await?;
@@ -340,9 +339,9 @@ struct Standing {
     removed_at: Option<DateTime<Utc>>,
 }
 
-async fn held(
+async fn held_of(
     connection: &mut PgConnection,
-    batch: &[Remapped<'_>],
+    batch: &[&Remapped<'_>],
 ) -> Result<HashMap<Uuid, Standing>, WarehouseError> {
     let rows: Vec<(Uuid, DateTime<Utc>, Option<DateTime<Utc>>)> =
         sqlx::query_as("select contact_key, first_seen_at, removed_at from kore.contacts where contact_key = any($1)")
