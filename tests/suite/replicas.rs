@@ -176,8 +176,11 @@ async fn what_is_new_comes_in_time_while_history_is_fetched() {
     };
     let mut site = Site::start(database.url(), population).await;
     site.streams = vec![Stream::new("support", "st-1", site.end - TimeDelta::days(30))];
+    // A large one is watched to its end.
+    let is_large = contacts() > 6_000;
+    let page_size = if is_large { 100 } else { 10 };
     let configuration =
-        Configuration { requests_per_minute: 600, page_size: 10, sync: EAGER.to_owned(), ..site.configuration() };
+        Configuration { requests_per_minute: 600, page_size, sync: EAGER.to_owned(), ..site.configuration() };
     let program = Program::new(&configuration);
     let mut daemon = program.spawn(&["run"]);
     are_fresh(&site, &["support"], &mut daemon).await;
@@ -200,6 +203,13 @@ async fn what_is_new_comes_in_time_while_history_is_fetched() {
     }
     let is_filled = site.number("select count(*) from koresync.backfills where state = 'running'").await;
     assert!(is_filled > 0, "all history was there before it could be in the way");
+    let mut most: f64 = 0.0;
+    while is_large && site.number("select count(*) from koresync.backfills where state = 'running'").await > 0 {
+        most = most.max(most_behind(&site, &["support"], Duration::from_secs(5), &mut daemon).await);
+        assert!(most < (POLL_AND_SETTLE + GRACE).as_secs_f64(), "{most} s behind while history is fetched");
+    }
+    let held = site.number("select count(*) from kore.contacts").await;
+    println!("{held} contacts held, {most} s behind at most while the rest of them was fetched");
     daemon.terminate();
     assert_eq!(daemon.ended(Duration::from_secs(10)).await.code(), Some(0), "{}", daemon.told());
     assert_eq!(site.vendor.stats().refusals, 0);
