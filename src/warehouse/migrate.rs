@@ -80,9 +80,14 @@ pub async fn up(options: &ConnectOptions) -> Result<Vec<MigrationState>, Warehou
 /// Each migration is a transaction of its own: whoever dies between two goes on where it was.
 async fn apply(connection: &mut PgConnection) -> Result<(), WarehouseError> {
     // Of a cluster: a migration changes spread tables and copied ones, which is possible over one connection a node alone.
-    sqlx::query("select set_config('citus.multi_shard_modify_mode', 'sequential', false)")
-        .execute(&mut *connection)
-        .await?;
+    // From PostgreSQL 16 on, who makes a role without being a superuser may work as it only where this setting says so.
+    sqlx::query(
+        "select set_config('citus.multi_shard_modify_mode', 'sequential', false), \
+           case when current_setting('server_version_num')::int >= 160000 \
+             then set_config('createrole_self_grant', 'set, inherit', false) end",
+    )
+    .execute(&mut *connection)
+    .await?;
     for migration in MIGRATIONS.iter() {
         let migrator = migrator(migration.version);
         migrator.run_direct(None, &mut *connection, false).await.map_err(|error| match error {
