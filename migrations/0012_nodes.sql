@@ -34,15 +34,12 @@ as $$
         where h.contact_key = c.contact_key and h.valid_to > as_of
         group by h.contact_key
     ) old on true
-    cross join lateral (
-        select case when old.columns ? 'removed_at' then (old.columns ->> 'removed_at')::timestamptz
-            else c.removed_at end as removed_at
-    ) gone
     cross join lateral jsonb_populate_record(c, coalesce(old.columns, '{}') || jsonb_build_object(
         'started_on', coalesce((coalesce((old.columns ->> 'started_at')::timestamptz, c.started_at)
             at time zone (select s.time_zone from kore.settings s))::date, c.started_on),
         'updated_at', coalesce(old.updated_at, c.updated_at),
-        'removed_at', case when gone.removed_at <= as_of then gone.removed_at end)) r
+        'removed_at', case when (case when old.columns ? 'removed_at' then (old.columns ->> 'removed_at')::timestamptz else c.removed_at end) <= as_of
+            then case when old.columns ? 'removed_at' then (old.columns ->> 'removed_at')::timestamptz else c.removed_at end end)) r
     where c.first_seen_at <= as_of
       and (c.removed_at > as_of
         or exists (select from kore.contact_changes h where h.contact_key = c.contact_key and h.valid_to > as_of))
