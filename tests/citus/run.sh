@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 cargo=${CARGO:-cargo}
-tests=${TESTS:-test(mirror::) + test(loading::) + test(rebuilding::) + test(retention::) + test(erasing::) + test(privacy::)}
+tests=${TESTS:-test(mirror::) + test(vendor_page::) + test(history::) + test(rereading::) + test(retention::)}
 port=${PORT:-5501}
 
 if ! [ -e "$(pg_config --pkglibdir 2>/dev/null)/citus.so" ]; then
@@ -56,4 +56,4 @@ done
 echo "== on Citus $(psql -At -h 127.0.0.1 -p "$port" -U postgres -d postgres -c "select extversion from pg_extension where extname = 'citus'"), a coordinator and two workers"
 # shellcheck disable=SC2086
 KORESYNC_TEST_DATABASE_URL="postgres://postgres@127.0.0.1:$port/postgres?sslmode=disable" \
-    $cargo nextest run ${FOR_TESTS:---features faults} ${NEXTEST:-} -E "$tests"
+    $cargo nextest run ${FOR_TESTS:---features faults} --profile full -E "$tests"
