@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::site::{Site, chances, milliseconds, times};
 
 /// A fault of the network over, this is how long a load of the tests' size may take.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A vendor, an empty warehouse, and the program between them, which reaches its database through a proxy and reads windows
 /// of a few pages.
