@@ -110,19 +110,15 @@ async fn a_rebuild_of_a_range_leaves_the_rest_as_it_is() {
     mirror.assert_equal().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn content_that_came_later_than_a_rebuilds_payload_wins() {
+/// A mirror whose rows are spoilt, rebuilt while somebody else's changes, made before, are committed on the way.
+async fn rebuilt_beside(changes: &[&'static str]) -> Mirror {
     let mirror = Mirror::start(population(), Settings::default()).await;
     assert_eq!(mirror.run_once().await, Outcome::Done);
     let pool = mirror.database.pool().await;
     sqlx::query("update kore.contacts set language = 'spoilt'").execute(&pool).await.expect("damage");
-    // Another content of one contact is written, and not committed yet when the rebuild reads its payload.
     let mut later = pool.begin().await.expect("a transaction");
-    for statement in [
-        "update kore.contacts set language = 'later' where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
-        "update koresync.raw_contacts set raw_hash = sha256('later') where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
-    ] {
-        assert_eq!(sqlx::query(statement).execute(&mut *later).await.expect("a change").rows_affected(), 1);
+    for statement in changes {
+        assert_eq!(sqlx::query(*statement).execute(&mut *later).await.expect("a change").rows_affected(), 1);
     }
     let warehouse = mirror.warehouse();
     let scope = RebuildScope::default();
@@ -138,7 +134,24 @@ async fn content_that_came_later_than_a_rebuilds_payload_wins() {
     later.commit().await.expect("a commit");
     rebuilding.await.expect("no panic");
     assert_eq!(mirror.number("select count(*) from kore.contacts where language = 'spoilt'").await, 0);
+    mirror
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_came_later_than_a_rebuilds_payload_wins() {
+    let mirror = rebuilt_beside(&[
+        "update kore.contacts set language = 'later' where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
+        "update koresync.raw_contacts set raw_hash = sha256('later') where contact_key = (select min(contact_key::text)::uuid from kore.contacts)",
+    ])
+    .await;
     assert_eq!(mirror.number("select count(*) from kore.contacts where language = 'later'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_is_told_while_a_rebuild_waits_is_kept() {
+    let removal = "update kore.contacts set removed_at = now() where contact_key = (select min(contact_key::text)::uuid from kore.contacts)";
+    let mirror = rebuilt_beside(&[removal]).await;
+    assert_eq!(mirror.number("select count(*) from kore.contacts where removed_at is not null").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use koresync::sync::{Mode, Outcome, Retention};
+use koresync::warehouse::retention::Cutoffs;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::mirror::{Mirror, Settings, end, population};
@@ -66,4 +67,30 @@ async fn what_is_older_than_retention_goes_and_the_watermark_stays() {
     assert_eq!(engine.run(Mode::Backfill(id)).await.expect("an engine that lives"), Outcome::Done);
     assert_eq!(mirror.number(rows).await, written);
     assert_eq!(older(4).await.1, 0, "a payload came back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_that_starts_later_by_the_time_it_is_locked_is_kept() {
+    let mirror = Mirror::start(population(), Settings::default()).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    let pool = mirror.database.pool().await;
+    let held = mirror.number("select count(*) from kore.contacts").await;
+    let mut later = pool.begin().await.expect("a transaction");
+    sqlx::query("update kore.contacts set started_at = now() where contact_key = (select min(contact_key::text)::uuid from kore.contacts)")
+        .execute(&mut *later)
+        .await
+        .expect("a change");
+    let warehouse = mirror.warehouse();
+    let cutoffs = Cutoffs { payloads: None, contacts: Some(end() - TimeDelta::days(7)) };
+    let letting_go = tokio::spawn(async move { warehouse.let_go(&cutoffs, 500).await.expect("a step") });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'koresync' and wait_event_type = 'Lock'";
+    while mirror.number(waits).await == 0 {
+        assert!(!letting_go.is_finished(), "it did not wait for who writes the contact");
+        tokio::time::sleep(LOOK).await;
+    }
+    later.commit().await.expect("a commit");
+    let gone = letting_go.await.expect("no panic");
+    assert!(gone > 0, "nothing was let go");
+    assert_eq!(mirror.number("select count(*) from kore.contacts where started_at > '2026-04-01T00:00:00Z'").await, 1);
+    assert_eq!(mirror.number("select count(*) from kore.contacts").await, held - gone.cast_signed());
 }
