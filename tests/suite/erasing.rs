@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::rebuilding::rebuild_all;
 use crate::rereading::reread;
 use crate::support::dump::Dump;
+use crate::support::logins::Login;
 use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, end, entry, population};
-use crate::support::planting::{planted, with_parameter};
+use crate::support::planting;
 use crate::support::process::{Configuration, Program, Stream};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -45,8 +46,7 @@ fn program(mirror: &Mirror) -> Program {
 }
 
 async fn execute(pool: &PgPool, statement: String) {
-    let statement = planted(&statement);
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.expect("a planted state");
+    planting::plant(pool, &statement).await;
 }
 
 /// An agent with an id, as all kept payloads name them.
@@ -205,7 +205,8 @@ async fn plant(pool: &PgPool, agent: &Agent, conversations: &[String]) {
            jsonb_build_object('contact_agents', null) from planted; \
          update kore.agents set last_contact_key = (select contact_key from kore.contacts where conversation_id = '{conversation}') \
            where agent_key = (select min(agent_key) from kore.agents where agent_id <> '{id}'); \
-         update kore.metric_justifications set justification = 'As {name} said: ' || justification where ctid = (select min(ctid) from kore.metric_justifications); \
+         update kore.metric_justifications set justification = 'As {name} said: ' || justification where (contact_key, metric_ordinal, kind, ordinal) in \
+           (select contact_key, metric_ordinal, kind, ordinal from kore.metric_justifications order by 1, 2, 3, 4 limit 1); \
          insert into kore.queues (queue_name, first_seen_at, last_seen_at, last_contact_key) select 'Desk of {name}', now(), now(), contact_key from planted; \
          insert into koresync.unknown_fields (stream, path, kind, first_seen_at, last_seen_at, count, example_type) values ('support', 'notes.{name}', 'unknown', now(), now(), 1, 'string'); \
          update koresync.windows set last_error = 'refused for {id}' where id = (select min(id) from koresync.windows)"
@@ -332,9 +333,9 @@ async fn the_daemons_login_may_erase_and_hide() {
     let mirror = Mirror::start(Options { contacts: 60, ..population() }, settings()).await;
     let pool = mirror.database.pool().await;
     let stream = Stream::new("support", STREAM_ID, end() - TimeDelta::days(10));
-    // As who migrated, but with the rights of the daemon alone.
-    let url = with_parameter(mirror.database.url(), "options=-c%20role%3Dkore_writer");
-    let configuration = Configuration::new(&url, &mirror.vendor.url(), vec![stream]);
+    // Who migrated may more.
+    let login = Login::of(&mirror.database, "kore_writer").await;
+    let configuration = Configuration::new(&login.url, &mirror.vendor.url(), vec![stream]);
     let program = |words: &str| {
         let privacy = format!("key = \"{KEY}\"\n{words}");
         Program::new(&Configuration { privacy, ..configuration.clone() })

@@ -9,9 +9,10 @@ use koresync::domain::Window;
 use koresync::simulate::Options;
 use koresync::sync::{Mode, Outcome};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::logins::Login;
 use crate::support::mirror::{Mirror, STREAM, Settings, end, population};
 
 const PAGE: &str = include_str!("../../src/normalise/testdata/vendor_page.json");
@@ -200,10 +201,10 @@ async fn the_score_of_any_past_moment_can_be_asked() {
 async fn the_reader_may_ask_for_a_past_moment() {
     let history = History::start().await;
     history.read().await;
-    let mut connection = history.pool.acquire().await.expect("a connection");
-    sqlx::raw_sql("set role kore_reader").execute(&mut *connection).await.expect("the reader's role");
+    let login = Login::of(&history.mirror.database, "kore_reader").await;
+    let mut connection = PgConnection::connect(&login.url).await.expect("the reader's connection");
     let known: i64 = sqlx::query_scalar("select count(*) from kore.contacts_as_of(now() + interval '100 years')")
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut connection)
         .await
         .expect("a count");
     assert_eq!(known, 2);

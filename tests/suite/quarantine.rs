@@ -7,13 +7,13 @@ use koresync::domain::ContentHash;
 use koresync::simulate::{Fault, FaultRate, Options};
 use koresync::sync::Outcome;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::PgPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::rereading::reread;
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, end, population};
-use crate::support::planting::planted;
+use crate::support::planting;
 use crate::support::process::{Configuration, LOOK, Program, Stream};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -49,8 +49,7 @@ pub fn program(mirror: &Mirror) -> Program {
 }
 
 async fn execute(pool: &PgPool, statement: &str) {
-    let statement = planted(statement);
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.expect("a planted state");
+    planting::plant(pool, statement).await;
 }
 
 /// Puts the payload of the contact at this place into quarantine, as if an older mapper had failed on it: with or

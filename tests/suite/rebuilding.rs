@@ -14,10 +14,11 @@ use koresync::warehouse::windows::Scope;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::mirror::{Mirror, STREAM, Settings, end, entry, population};
-use crate::support::planting::planted;
+use crate::support::planting::plant;
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
+use crate::support::waiting::waits;
 
 const A_WHILE: Duration = Duration::from_mins(1);
 
@@ -37,7 +38,7 @@ const SPOIL: &str = "update kore.contacts set sentiment = 'spoilt', started_at =
     update koresync.raw_contacts set mapper_version = 0";
 
 pub async fn spoil(database: &TestDatabase) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(planted(SPOIL))).execute(&database.pool().await).await.expect("damage");
+    plant(&database.pool().await, SPOIL).await;
 }
 
 pub async fn rebuild_all(mirror: &Mirror, scope: &RebuildScope) -> Rebuild {
@@ -126,8 +127,7 @@ async fn rebuilt_beside(changes: &[&'static str]) -> Mirror {
     warehouse.hold_rebuild(id, "test").await.expect("nobody else");
     let rebuilding =
         tokio::spawn(async move { while rebuild::step(&warehouse, id, "test", None).await.expect("a step") {} });
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'koresync' and wait_event_type = 'Lock'";
-    while mirror.number(waits).await == 0 {
+    while waits(&pool).await == 0 {
         assert!(!rebuilding.is_finished(), "the rebuild did not wait for who writes the contact");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -162,7 +162,7 @@ async fn a_killed_rebuild_goes_on_where_it_was_beside_a_daemon() {
     let (exit, told) = program.run(&["run", "--once"], A_WHILE).await;
     assert_eq!(exit, Some(0), "{told}");
     let mut connection = site.connection().await;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(planted(SPOIL))).execute(&mut connection).await.expect("damage");
+    plant(&mut connection, SPOIL).await;
     // Each step takes a while, and the history is read again meanwhile.
     sqlx::raw_sql(
         "create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return new; end $$; \

@@ -8,6 +8,7 @@ use koresync::sync::Outcome;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, end, population, references};
+use crate::support::planting::plant;
 use crate::support::process::{Configuration, Program, Stream};
 
 /// A warehouse of a few contacts, one of which has a history, with a row at least in each table that refers to another.
@@ -36,16 +37,39 @@ async fn broken(mirror: &Mirror) -> Vec<(String, i64, Vec<String>)> {
     findings.into_iter().filter(|f| f.broken > 0).map(|f| (f.name, f.broken, f.examples)).collect()
 }
 
-/// Changes rows as the loader does, with no key checked. Gives how many.
-async fn plant(pool: &PgPool, statement: String) -> u64 {
+async fn text(pool: &PgPool, query: &str) -> Option<String> {
+    sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_optional(pool).await.expect("a look")
+}
+
+/// Statements about constraints, in one transaction; each by itself, as a coordinator hands them on to other nodes.
+async fn change_constraints(pool: &PgPool, statements: &[&'static str]) {
     let mut transaction = pool.begin().await.expect("a transaction");
-    sqlx::raw_sql("set local citus.propagate_set_commands = 'local'; set local session_replication_role = replica")
-        .execute(&mut *transaction)
-        .await
-        .expect("no checks");
-    let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *transaction).await.expect("a planted fault");
+    for statement in ["set local citus.multi_shard_modify_mode = 'sequential'"].iter().chain(statements) {
+        sqlx::query(*statement).execute(&mut *transaction).await.expect("another constraint");
+    }
     transaction.commit().await.expect("a commit");
-    done.rows_affected()
+}
+
+/// A row of a table that has a value in this column: what is true of it alone.
+async fn row_with(pool: &PgPool, table: &str, column: &str) -> String {
+    // Every key of a row begins with the key of its contact, if it has one: such a row is one of its node's.
+    let keys = format!(
+        "select string_agg(format('format(%L, %I)', quote_ident(a.attname) || ' = %L', a.attname), ' || '' and '' || ' order by u.place) \
+         from pg_constraint p, unnest(p.conkey) with ordinality u (number, place) \
+         join pg_attribute a on a.attrelid = '{table}'::regclass and a.attnum = u.number \
+         where p.conrelid = '{table}'::regclass and p.contype = 'p'"
+    );
+    let keys = text(pool, &keys).await.expect("a primary key");
+    let row = format!("select {keys} from {table} where {column} is not null order by 1 limit 1");
+    text(pool, &row).await.unwrap_or_else(|| panic!("no row of {table} has {column}"))
+}
+
+/// The statements that give one row of a table another key of a contact, which is another place in a cluster.
+fn moved(table: &str, row: &str, contact_key: &str) -> String {
+    format!(
+        "insert into {table} select (jsonb_populate_record(t, '{{\"contact_key\": \"{contact_key}\"}}')).* from {table} t where {row}; \
+         delete from {table} where {row}"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,14 +77,15 @@ async fn a_row_that_breaks_any_declared_key_is_found() {
     let mirror = mirror().await;
     let pool = mirror.database.pool().await;
     // One that was never validated is proved like the others.
-    sqlx::raw_sql(
-        "alter table kore.contact_queues drop constraint contact_queues_queue_key_fkey; \
-         alter table kore.contact_queues add constraint contact_queues_queue_key_fkey \
-           foreign key (queue_key) references kore.queues not valid",
+    change_constraints(
+        &pool,
+        &[
+            "alter table kore.contact_queues drop constraint contact_queues_queue_key_fkey",
+            "alter table kore.contact_queues add constraint contact_queues_queue_key_fkey \
+             foreign key (queue_key) references kore.queues not valid",
+        ],
     )
-    .execute(&pool)
-    .await
-    .expect("a key not validated");
+    .await;
     // The last column of each key, and its type: the key dangles when that has a value which no parent has.
     let keys: Vec<(String, String, String, String)> = sqlx::query_as(
         "select format('%I.%I', n.nspname, r.relname), f.conname::text, a.attname::text, a.atttypid::regtype::text \
@@ -81,24 +106,27 @@ async fn a_row_that_breaks_any_declared_key_is_found() {
             "text" => "nobody",
             other => panic!("what dangles as {other}?"),
         };
-        let held: String = sqlx::query_scalar(AssertSqlSafe(format!(
-            "select {column}::text from {table} where {column} is not null order by ctid limit 1"
-        )))
-        .fetch_optional(&pool)
-        .await
-        .expect("a look")
-        .unwrap_or_else(|| panic!("no row of {table} has {column}"));
-        let place = format!("select ctid from {table} where {column} is not null order by ctid limit 1");
-        let planted = format!("update {table} set {column} = '{dangling}' where ctid = ({place})");
-        assert_eq!(plant(&pool, planted).await, 1, "{table}");
+        let row = row_with(&pool, &table, &column).await;
+        let held = format!("select {column}::text from {table} where {row}");
+        let held = text(&pool, &held).await.expect("the value that is held");
+        let (planted, mended) = if column == "contact_key" {
+            let gone = row.replace(&held, dangling);
+            (moved(&table, &row, dangling), moved(&table, &gone, &held))
+        } else {
+            (
+                format!("update {table} set {column} = '{dangling}' where {row}"),
+                format!("update {table} set {column} = '{held}' where {column} = '{dangling}'"),
+            )
+        };
+        let changed = planted.split("; ").count() as u64;
+        assert_eq!(plant(&pool, &planted).await, changed, "{table}");
         let name = format!("{table}.{constraint}");
         let found = broken(&mirror).await;
         let (_, count, examples) =
             found.iter().find(|(broken, ..)| *broken == name).unwrap_or_else(|| panic!("{name} is not in {found:?}"));
         assert_eq!((*count, examples.len()), (1, 1), "{name}");
         assert!(examples[0].contains(&format!("{column}={dangling}")), "{name}: {examples:?}");
-        let mended = format!("update {table} set {column} = '{held}' where {column} = '{dangling}'");
-        assert_eq!(plant(&pool, mended).await, 1, "{table}");
+        assert_eq!(plant(&pool, &mended).await, changed, "{table}");
     }
     mirror.assert_keys_hold().await;
 }
@@ -107,24 +135,26 @@ async fn a_row_that_breaks_any_declared_key_is_found() {
 async fn what_no_key_can_carry_is_found_broken_too() {
     let mirror = mirror().await;
     let pool = mirror.database.pool().await;
-    sqlx::raw_sql(
-        "alter table kore.contacts drop constraint if exists contacts_conversation; \
-         alter table koresync.windows drop constraint windows_rows_add_up, drop constraint windows_outcomes_add_up",
+    change_constraints(
+        &pool,
+        &[
+            "alter table kore.contacts drop constraint if exists contacts_conversation",
+            "alter table koresync.windows drop constraint windows_rows_add_up, drop constraint windows_outcomes_add_up",
+        ],
     )
-    .execute(&pool)
-    .await
-    .expect("constraints dropped");
+    .await;
     let one = "(select contact_key from kore.contacts order by contact_key limit 1)";
     let window = "(select id from koresync.windows where state = 'verified' order by distinct desc limit 1)";
     let window = window.replace("by distinct", "by \"distinct\"");
+    let last = "select conversation_id from kore.contacts order by contact_key desc limit 1";
+    let last = text(&pool, last).await.expect("a contact");
+    let child = row_with(&pool, "kore.contact_topics", "parent_ordinal").await;
     for (name, rows, planted, mended) in [
         (
             "contacts_once",
             2,
             format!(
-                "update kore.contacts c set audit_status = c.conversation_id, conversation_id = o.conversation_id \
-                     from kore.contacts o where c.contact_key = {one} and o.contact_key <> c.contact_key \
-                     and o.contact_key = (select max(contact_key::text)::uuid from kore.contacts)"
+                "update kore.contacts set audit_status = conversation_id, conversation_id = '{last}' where contact_key = {one}"
             ),
             format!("update kore.contacts set conversation_id = audit_status where contact_key = {one}"),
         ),
@@ -143,9 +173,7 @@ async fn what_no_key_can_carry_is_found_broken_too() {
         (
             "contact_topics_parent",
             1,
-            "update kore.contact_topics set parent_ordinal = parent_ordinal + 10000 where ctid = \
-             (select ctid from kore.contact_topics where parent_ordinal is not null limit 1)"
-                .to_owned(),
+            format!("update kore.contact_topics set parent_ordinal = parent_ordinal + 10000 where {child}"),
             "update kore.contact_topics set parent_ordinal = parent_ordinal - 10000 where parent_ordinal > 10000"
                 .to_owned(),
         ),
@@ -184,21 +212,21 @@ async fn what_no_key_can_carry_is_found_broken_too() {
             "update koresync.streams set watermark = watermark - interval '1 day'".to_owned(),
         ),
     ] {
-        assert_eq!(plant(&pool, planted).await, 1, "{name}");
+        assert_eq!(plant(&pool, &planted).await, 1, "{name}");
         let found = broken(&mirror).await;
         let names: Vec<_> = found.iter().map(|(name, count, _)| (name.as_str(), *count)).collect();
         assert!(names.contains(&(name, rows)), "{name}: {found:?}");
-        assert_eq!(plant(&pool, mended).await, 1, "{name}");
+        assert_eq!(plant(&pool, &mended).await, 1, "{name}");
         mirror.assert_keys_hold().await;
     }
     // A payload that retention let go leaves its row and breaks nothing; a row that is gone is a loss.
-    plant(&pool, format!("update koresync.raw_contacts set payload = '' where contact_key = {one}")).await;
+    plant(&pool, &format!("update koresync.raw_contacts set payload = '' where contact_key = {one}")).await;
     mirror.assert_keys_hold().await;
-    plant(&pool, format!("delete from koresync.raw_contacts where contact_key = {one}")).await;
+    plant(&pool, &format!("delete from koresync.raw_contacts where contact_key = {one}")).await;
     let found = broken(&mirror).await;
     assert_eq!((found.len(), found[0].0.as_str(), found[0].1), (1, "contacts_payload", 1), "{found:?}");
     // Without the zone that days are counted in, none of them can be right.
-    plant(&pool, "delete from kore.settings".to_owned()).await;
+    plant(&pool, "delete from kore.settings").await;
     let found = broken(&mirror).await;
     assert!(found.iter().any(|(name, count, keys)| name == "contacts_started_on" && *count > 10 && keys.len() == 10));
 }
@@ -214,7 +242,7 @@ async fn verify_keys_tells_a_broken_reference_with_its_key_and_exits_3() {
     assert!(told.contains("kore.contact_agents (agent_key) → kore.agents"), "{told}");
     plant(
         &mirror.database.pool().await,
-        "update kore.contact_agents set agent_key = agent_key + 1000000 where ordinal = 1".to_owned(),
+        "update kore.contact_agents set agent_key = agent_key + 1000000 where ordinal = 1",
     )
     .await;
     let (exit, told) = program.run(&["verify", "--keys"], within).await;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::mirror::{Mirror, Settings, end, population};
 use crate::support::process::LOOK;
+use crate::support::waiting::waits;
 
 const A_DAY: Duration = Duration::from_hours(24);
 
@@ -83,8 +84,7 @@ async fn a_contact_that_starts_later_by_the_time_it_is_locked_is_kept() {
     let warehouse = mirror.warehouse();
     let cutoffs = Cutoffs { payloads: None, contacts: Some(end() - TimeDelta::days(7)) };
     let letting_go = tokio::spawn(async move { warehouse.let_go(&cutoffs, 500).await.expect("a step") });
-    let waits = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'koresync' and wait_event_type = 'Lock'";
-    while mirror.number(waits).await == 0 {
+    while waits(&pool).await == 0 {
         assert!(!letting_go.is_finished(), "it did not wait for who writes the contact");
         tokio::time::sleep(LOOK).await;
     }

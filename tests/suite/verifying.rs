@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::support::mirror::population;
-use crate::support::planting::planted;
+use crate::support::planting::plant;
 use crate::support::postgres::TestDatabase;
 use crate::support::process::{Configuration, Program};
 use crate::support::site::Site;
@@ -84,8 +84,7 @@ async fn versions(site: &Site) -> String {
 
 async fn execute(site: &Site, statement: &str) {
     let mut connection = site.connection().await;
-    let statement = planted(statement);
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a planted difference");
+    plant(&mut connection, statement).await;
     connection.close().await.ok();
 }
 

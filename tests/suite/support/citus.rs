@@ -80,6 +80,6 @@ pub async fn spread(database: &str) {
     connection.close().await.ok();
 }
 
-async fn has_citus(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+pub async fn has_citus(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("select exists (select from pg_extension where extname = 'citus')").fetch_one(connection).await
 }
