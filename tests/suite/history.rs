@@ -214,7 +214,7 @@ async fn the_reader_may_ask_for_a_past_moment() {
             .await
             .expect("a comment");
     assert!(comment.is_some_and(|comment| comment.contains("Grain")));
-    sqlx::query("update kore.contacts set removed_at = first_seen_at + interval '1 hour'")
+    sqlx::query("update kore.contacts set removed_at = (first_seen_at at time zone 'UTC' + interval '1 hour') at time zone 'UTC'")
         .execute(&history.pool)
         .await
         .expect("contacts that vanished");

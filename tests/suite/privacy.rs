@@ -16,6 +16,7 @@ use crate::erasing::{KEY, key};
 use crate::rereading::reread;
 use crate::support::dump::Dump;
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, contacts, end, population};
+use crate::support::planting::plant;
 use crate::support::process::{Configuration, Program, Stream};
 use crate::support::vendor::answering;
 
@@ -130,7 +131,8 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     let changes = mirror.number("select count(*) from kore.contact_changes").await;
     assert!(open > 100 && changes > 20 && values.len() > 60, "{open} {changes} {}", values.len());
     // Payloads that were let go, and an agent whom only such a one names.
-    sqlx::raw_sql(
+    plant(
+        &pool,
         "update koresync.raw_contacts set payload = '' where contact_key::text ~ '[0-3]$'; \
          insert into kore.agents (agent_name, agent_email, first_seen_at, last_seen_at, last_contact_key) \
            select 'Nobody Elsewhere', 'nobody@example.com', now(), now(), contact_key from kore.contacts limit 1; \
@@ -138,9 +140,7 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
            select r.contact_key, 99, a.agent_key, not exists (select from kore.contact_agents p where p.contact_key = r.contact_key) \
            from koresync.raw_contacts r, kore.agents a where r.payload = '' and a.agent_name = 'Nobody Elsewhere' order by 1 limit 1",
     )
-    .execute(&pool)
-    .await
-    .expect("a planted state");
+    .await;
     let joins = joins(&pool).await;
 
     let hashing = program(&mirror, "hash", KEY);
