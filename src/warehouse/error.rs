@@ -1,5 +1,7 @@
 //! What can go wrong with the database, sorted by what to do about it.
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::load::tables::MissingKey;
 
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +79,19 @@ pub enum Remedy {
 
 impl WarehouseError {
     pub fn sqlstate(&self) -> Option<String> {
+        let told = self.told()?;
+        let state = if told.routine() == Some(COPY_OF_A_CLUSTER) { told.detail().and_then(state_behind) } else { None };
+        Some(state.unwrap_or(told.code()).to_owned())
+    }
+
+    /// What the server tells of the row that it refused. It may be personal: to be looked at, never shown.
+    pub(super) fn detail(&self) -> Option<&str> {
+        self.told()?.detail()
+    }
+
+    fn told(&self) -> Option<&PgDatabaseError> {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => error.code().map(std::borrow::Cow::into_owned),
+            Self::Database(sqlx::Error::Database(error)) => error.try_downcast_ref(),
             _ => None,
         }
     }
@@ -114,6 +127,24 @@ impl WarehouseError {
     }
 }
 
+/// Where a coordinator tells what a node said to a COPY: its words and its detail, and instead of its SQLSTATE always
+/// XX000, a failure of the server itself.
+const COPY_OF_A_CLUSTER: &str = "ReportCopyError";
+
+/// The SQLSTATE that a node's detail belongs to, in whatever language it is: a row that was refused is told by its values,
+/// of which the key of a contact is the first (a check; no row of ours lacks a value that must be there), a key that is there
+/// already, or is not there to be referred to, by the names of its columns.
+fn state_behind(detail: &str) -> Option<&'static str> {
+    let (_, told) = detail.split_once('(')?;
+    if told.get(..36).is_some_and(|key| uuid::Uuid::parse_str(key).is_ok()) {
+        Some("23514")
+    } else if told.split_once(')').is_some_and(|(_, rest)| rest.starts_with("=(")) {
+        Some("23505")
+    } else {
+        None
+    }
+}
+
 fn remedy_of(error: &sqlx::Error, sqlstate: Option<&str>) -> Remedy {
     let Some(state) = sqlstate else {
         return match error {
@@ -142,5 +173,26 @@ fn remedy_of(error: &sqlx::Error, sqlstate: Option<&str>) -> Remedy {
         }
         _ if state.starts_with("22") || state.starts_with("23") || state.starts_with("54") => Remedy::Data,
         _ => Remedy::Operator,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_tells_what_a_node_refused() {
+        for (detail, state) in [
+            ("Failing row contains (019d24fe-e4aa-84bc-9ce8-047f6966431a, support, c (1)=(2), null).", Some("23514")),
+            ("Key (contact_key, ordinal)=(019d24fe-e4aa-84bc-9ce8-047f6966431a, 1) already exists.", Some("23505")),
+            (
+                "Key (contact_key)=(019d24fe-e4aa-84bc-9ce8-047f6966431a) is not present in table \"contacts\".",
+                Some("23505"),
+            ),
+            ("Process 4711 waits for ShareLock on transaction 815; blocked by process 4712.", None),
+            ("Index row references tuple (0,1) in relation \"contacts\".", None),
+        ] {
+            assert_eq!(state_behind(detail), state, "{detail}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::dimensions::Checkpoint;
+use super::narrowing::narrowed;
 use super::tables::Tables;
 use super::{Incoming, Row, WindowCommit};
 use crate::domain::contact_key;
@@ -90,7 +91,7 @@ impl WindowCommit {
         self.sight(incoming, Sight::Contact { is_scored })
     }
 
-    /// The database refused a batch: halves it, down to the record at fault, which is set aside.
+    /// The database refused a batch: narrows it down to the record at fault, which is set aside.
     async fn narrow_down<'p, 'a>(
         &mut self,
         batch: &'p [Incoming<'a>],
@@ -103,8 +104,7 @@ impl WindowCommit {
         if let [single] = batch {
             return self.refuse(single, &error).await;
         }
-        let (early, late) = batch.split_at(batch.len() / 2);
-        pending.extend([late, early]);
+        pending.extend(narrowed(batch, &error, |incoming| self.new_key(incoming)));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub mod dimensions;
 mod held;
 mod insert;
 mod ledger;
+pub(super) mod narrowing;
 mod presence;
 mod replace;
 pub mod requeue;

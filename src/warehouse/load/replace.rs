@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::held::{Held, lock_versions};
+use super::narrowing::narrowed;
 use super::tables::CHILD_TABLES;
 use super::{Incoming, WindowCommit, changes};
 use crate::faults::{Defect, is_planted};
@@ -41,6 +42,9 @@ impl WindowCommit {
         self.outcomes.unchanged += (contacts.len() - differing.len()) as u64;
         let mut pending: Vec<&[Replacement<'_, '_>]> = differing.chunks(AT_ONCE).rev().collect();
         while let Some(batch) = pending.pop() {
+            if batch.is_empty() {
+                continue;
+            }
             match (self.replace_in_savepoint(batch).await, batch) {
                 (Ok(newly_scored), _) => {
                     let changed = batch.iter().filter(|replacement| has_changed(replacement)).count() as u64;
@@ -54,10 +58,7 @@ impl WindowCommit {
                 }
                 (Err(error), _) if error.remedy() != Remedy::Data => return Err(error),
                 (Err(error), [(incoming, _)]) => self.refuse(incoming, &error).await?,
-                (Err(_), _) => {
-                    let (early, late) = batch.split_at(batch.len() / 2);
-                    pending.extend([late, early]);
-                }
+                (Err(error), _) => pending.extend(narrowed(batch, &error, |(_, held)| held.contact_key)),
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ use crate::domain::{ContentHash, Payload};
 use crate::faults::{Defect, Point, is_planted};
 use crate::warehouse::error::Remedy;
 use crate::warehouse::load::dimensions::Keys;
+use crate::warehouse::load::narrowing::narrowed;
 use crate::warehouse::load::tables::{CHILD_TABLES, MissingKey, Placement, Tables};
 use crate::warehouse::load::{Loading, SetAside, compare, go_by_key};
 use crate::warehouse::locks::lock_contacts;
@@ -141,8 +142,7 @@ impl RebuildStep {
                         let (payload, version) = (single.incoming.payload, single.incoming.mapper_version);
                         self.refuse(single.kept, payload, (reason, String::new()), version).await?;
                     } else {
-                        let (early, late) = batch.split_at(batch.len() / 2);
-                        pending.extend([late, early]);
+                        pending.extend(narrowed(batch, &error, |remapped| remapped.kept.contact_key));
                     }
                 }
                 Err(error) => return Err(error),
