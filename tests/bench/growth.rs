@@ -1,62 +1,18 @@
 //! What a contact costs when a million are held already, and what memory a large backlog takes.
 
-use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
+use anyhow::ensure;
 
 use super::Bench;
-use super::daemon::{Daemon, Run};
 use super::fresh::Loads;
-use super::postgres::{Cluster, Keys};
-use super::records::{Extent, Index, Records};
+use super::history::{History, Loaded};
+use super::postgres::Keys;
 use super::report::Samples;
-use super::vendor::Vendor;
 
-/// Contacts in a day, at every size alike.
-const A_DAY: u64 = 10_000;
 const SMALL: &str = "small";
 /// As it is before each batch.
 const SMALL_HELD: &str = "small_held";
 const MIDDLE: &str = "middle";
 const LARGE: &str = "large";
-
-/// The vendor's history, and a part of it after the other.
-struct History<'a> {
-    index: Index,
-    extent: Extent,
-    vendor: Vendor,
-    cluster: &'a Cluster,
-    folder: &'a std::path::Path,
-}
-
-/// A part that was loaded.
-struct Loaded {
-    run: Run,
-    contacts: f64,
-}
-
-impl History<'_> {
-    /// The whole second in which contact `number` starts, at most the end.
-    fn moment(&self, number: u64) -> anyhow::Result<DateTime<Utc>> {
-        let start = self.index.start_ms(usize::try_from(number)?).unwrap_or(i64::MAX);
-        Ok(DateTime::from_timestamp(start.div_euclid(1_000), 0).map_or(self.extent.end, |at| at.min(self.extent.end)))
-    }
-
-    /// Loads the contacts `from` to `to` by a backfill, and checks that all up to there are held.
-    async fn load(&self, database: &str, from: u64, to: u64) -> anyhow::Result<Loaded> {
-        let daemon = Daemon::new(self.folder, &self.vendor, self.cluster, database, self.extent.end)?;
-        let first = if from == 0 { self.extent.start() } else { self.moment(from)? };
-        let last = self.moment(to)?;
-        let before = self.cluster.contacts(database).await?;
-        self.cluster.checkpoint().await?;
-        let run = daemon.backfill(first, last, self.cluster, &self.vendor)?;
-        let held = self.cluster.contacts(database).await?;
-        // The range is asked for with its end.
-        let due = self.index.between(i64::MIN, last.timestamp_millis()).len() as u64;
-        ensure!(held == due, "{database} holds {held} contacts, {due} are due");
-        ensure!(held > before, "{database}: nothing was loaded");
-        Ok(Loaded { run, contacts: (held - before) as f64 })
-    }
-}
 
 /// What a contact costs, in microseconds.
 #[derive(Default)]
@@ -77,16 +33,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     ensure!(held > batch, "HELD={held} is no more than the least of CONTACTS, {batch}");
     let runs = bench.settings.runs as u64;
     let contacts = held + runs * batch + 1;
-    let days = u32::try_from(contacts.div_ceil(A_DAY)).context("so many days?")?;
-    let extent = Extent::until_now(contacts, days);
-    let records = Records::render(&bench.settings.folder, extent)?;
-    let history = History {
-        index: Index::read(&records.path)?,
-        extent,
-        vendor: Vendor::start(&records)?,
-        cluster: &bench.cluster,
-        folder: &bench.settings.folder,
-    };
+    let history = History::of(contacts, &bench.settings.folder, &bench.cluster)?;
     let cluster = &bench.cluster;
     let (mut loads, mut peaks) = (Loads::default(), Vec::new());
     let middle = 10 * batch;

@@ -14,12 +14,13 @@ pub enum Section {
     Rebuild,
     Normalise,
     Growth,
+    Views,
     Budget,
     Replicas,
     Idle,
 }
 
-const SECTIONS: [(&str, Section); 10] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("fresh", Section::Fresh),
     ("staging", Section::Staging),
     ("reread", Section::Reread),
@@ -27,6 +28,7 @@ const SECTIONS: [(&str, Section); 10] = [
     ("rebuild", Section::Rebuild),
     ("normalise", Section::Normalise),
     ("growth", Section::Growth),
+    ("views", Section::Views),
     ("budget", Section::Budget),
     ("replicas", Section::Replicas),
     ("idle", Section::Idle),
@@ -37,7 +39,7 @@ pub struct Settings {
     sections: Vec<Section>,
     /// The sizes of the fresh load.
     pub contacts: Vec<u64>,
-    /// How many are held in the end, where growth is measured.
+    /// How many are held in the end, where growth and views are measured.
     pub held: u64,
     /// How often each measurement is repeated.
     pub runs: usize,

@@ -29,7 +29,7 @@ trap 'exit 130' INT TERM
 
 for node in $nodes; do
     as_server "$programs/initdb" -D "$folder/$node" -U postgres --auth=trust --no-sync >/dev/null
-    # Four parts of each table a worker are as good a proof as sixteen, and made for each test in a quarter of the time.
+    # Four parts of each table a worker are as good a proof as sixteen, and there are fewer to make for each test.
     # Without TLS: the certificate that Citus would make for itself is of a kind that the daemon's library does not read.
     cat >>"$folder/$node/postgresql.conf" <<SETTINGS
 shared_preload_libraries = 'citus'

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use koresync::api;
 use koresync::domain::clock::{ScaledClock, SharedClock};
 use koresync::domain::{Settle, SystemClock, Window};
@@ -69,6 +70,7 @@ pub struct Settings {
     pub poll_interval: Duration,
     pub privacy: Configured,
     pub settle: Settle,
+    pub time_zone: Tz,
 }
 
 impl Default for Settings {
@@ -87,6 +89,7 @@ impl Default for Settings {
             poll_interval: Duration::from_mins(1),
             privacy: Configured::default(),
             settle: Settle::Fixed(Duration::from_mins(15)),
+            time_zone: Tz::UTC,
         }
     }
 }
@@ -135,7 +138,7 @@ impl Mirror {
 
     pub fn warehouse(&self) -> Warehouse {
         let lease = Duration::from_hours(1);
-        Warehouse::new(&connect(&self.warehouse_url), Arc::clone(&self.clock), chrono_tz::UTC, lease)
+        Warehouse::new(&connect(&self.warehouse_url), Arc::clone(&self.clock), self.settings.time_zone, lease)
             .with_privacy(self.settings.privacy.clone())
     }
 
