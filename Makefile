@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check
+.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check schema bi
 
 help: ## This list
 	@echo "make targets:"
@@ -98,6 +98,12 @@ mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutan
 
 deploy-check: ## Units, overlays, alerts and Dockerfile in deploy/, with the tools that are on this machine
 	@sh deploy/check.sh
+
+schema: setup ## Makes deploy/schema and the sources of deploy/dbt anew, from the schema that the migrations make
+	@KORESYNC_WRITE_SCHEMA=1 $(CARGO) test $(FOR_TESTS) --test suite -- --exact commands::schema::what_deploy_says_of_the_schema_is_what_the_database_says
+
+bi: setup ## What BI tools make of the warehouse: dbt, Superset, SQLAlchemy, JDBC (needs python3, java; installs the rest under target/bi)
+	@CARGO='$(CARGO)' sh tests/bi/run.sh
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo

@@ -24,6 +24,7 @@ pub mod progress;
 pub mod quarantine;
 pub mod rebuild;
 pub mod run;
+pub mod schema;
 pub mod session;
 #[cfg(feature = "demo")]
 pub mod simulate;
@@ -71,6 +72,7 @@ pub enum Command {
     Rebuild(rebuild::RebuildArgs),
     Quarantine(quarantine::QuarantineArgs),
     Verify(verify::VerifyArgs),
+    Schema(schema::SchemaArgs),
     Erase(erase::EraseArgs),
     Privacy(privacy::PrivacyArgs),
     #[cfg(feature = "demo")]
@@ -98,6 +100,7 @@ impl Command {
             Self::Rebuild(args) => Box::pin(rebuild::execute(args, context)).await,
             Self::Quarantine(args) => Box::pin(quarantine::execute(args, context)).await,
             Self::Verify(args) => Box::pin(verify::execute(args, context)).await,
+            Self::Schema(args) => Box::pin(schema::execute(args, context)).await,
             Self::Erase(args) => Box::pin(erase::execute(args, context)).await,
             Self::Privacy(args) => Box::pin(privacy::execute(args, context)).await,
             #[cfg(feature = "demo")]

@@ -6,6 +6,7 @@
 
 pub mod backfills;
 pub mod budget;
+pub mod catalog;
 pub mod connect;
 pub mod counts;
 pub mod drift;

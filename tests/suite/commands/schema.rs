@@ -177,3 +177,36 @@ async fn a_role_that_makes_roles_migrates_by_itself() {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("a role");
     Koresync::new(&as_user(database.url(), "maker:p")).run(&["migrate"]).await.expect(0);
 }
+
+/// What is made from the catalog, and where it is kept for who has no database at hand.
+const MADE: [(&str, &str); 4] = [
+    ("markdown", "deploy/schema/dictionary.md"),
+    ("mermaid", "deploy/schema/tables.mmd"),
+    ("dbml", "deploy/schema/tables.dbml"),
+    ("dbt", "deploy/dbt/models/sources.yml"),
+];
+
+#[tokio::test]
+async fn what_deploy_says_of_the_schema_is_what_the_database_says() {
+    let (_database, koresync) = migrated().await;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    // `make schema` writes what everybody else compares.
+    let writes = std::env::var_os("KORESYNC_WRITE_SCHEMA").is_some();
+    for (format, file) in MADE {
+        let told = koresync.run(&["schema", "--format", format]).await;
+        let told = &told.expect(0).stdout;
+        if writes {
+            std::fs::create_dir_all(root.join(file).parent().expect("a folder")).expect("a folder");
+            std::fs::write(root.join(file), told).expect("a file in deploy");
+        } else {
+            let kept = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+            assert!(kept == *told, "{file} is not what `koresync schema --format {format}` prints: run `make schema`");
+        }
+    }
+    let json = koresync.run(&["schema", "--json"]).await;
+    let contacts = json.expect(0).json();
+    let contacts =
+        contacts.as_array().and_then(|all| all.iter().find(|one| one["name"] == "contacts")).expect("contacts");
+    assert_eq!(contacts["primary_key"], serde_json::json!(["contact_key"]));
+    assert!(contacts["foreign_keys"].as_array().is_some_and(|keys| keys.iter().any(|key| key["table"] == "dates")));
+}
