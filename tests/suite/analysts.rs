@@ -1,5 +1,8 @@
 //! What analysts are shown: every number of the views against the payloads, read by SQL that knows nothing of the mapper.
 
+mod panels;
+mod questions;
+
 use chrono::{DateTime, Utc};
 use koresync::simulate;
 use koresync::warehouse::rebuilds::RebuildScope;

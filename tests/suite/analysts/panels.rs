@@ -1,9 +1,10 @@
 //! The dashboards in deploy/grafana: every SQL in them runs for a reader, with Grafana's macros and variables put in.
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{Mirror, Settings, after_both_changes, population};
+use crate::support::logins::Login;
 use koresync::simulate;
 
 const WAREHOUSE: &str = "koresync-warehouse";
@@ -50,10 +51,7 @@ fn expanded(sql: &str, variables: &[(&str, &str)]) -> String {
         .replace("$__timeFrom()", from)
         .replace("$__timeTo()", to)
         .replace("$__timeFilter(started_at)", &format!("started_at BETWEEN {from} AND {to}"))
-        .replace(
-            "$__timeGroupAlias(started_at, 1h)",
-            "floor(extract(epoch from started_at)/3600)*3600 AS \"time\"",
-        );
+        .replace("$__timeGroupAlias(started_at, 1h)", "floor(extract(epoch from started_at)/3600)*3600 AS \"time\"");
     for (name, value) in variables {
         text = text.replace(&format!("${{{name}:sqlstring}}"), value);
     }
@@ -63,7 +61,11 @@ fn expanded(sql: &str, variables: &[(&str, &str)]) -> String {
 /// The answer's number of rows, as a reader has it within two seconds.
 async fn rows(connection: &mut PgConnection, asked: &Asked, variables: &[(&str, &str)]) -> usize {
     let sql = expanded(&asked.sql, variables);
-    assert!(!sql.contains("$_") && !sql.contains("${"), "{}: nobody knows what stands for it in Grafana: {sql}", asked.place);
+    assert!(
+        !sql.contains("$_") && !sql.contains("${"),
+        "{}: nobody knows what stands for it in Grafana: {sql}",
+        asked.place
+    );
     sqlx::raw_sql(AssertSqlSafe(sql.clone()))
         .fetch_all(connection)
         .await
@@ -86,10 +88,23 @@ async fn every_panel_variable_and_annotation_of_the_dashboards_is_answered() {
     .execute(&pool)
     .await
     .expect("a window that is not proved");
-    let mut connection = pool.acquire().await.expect("a connection");
-    sqlx::raw_sql("set role kore_reader; set statement_timeout = '2s'").execute(&mut *connection).await.expect("a reader");
-    let all = [("stream", "'__all'"), ("agent", "'__all'"), ("queue", "'__all'"), ("topic_level", "'3'"), ("min_judged", "'1'")];
-    let some = [("stream", "'support','other'"), ("agent", "'none','1'"), ("queue", "'none','1'"), ("topic_level", "'2'"), ("min_judged", "'5'")];
+    let login = Login::of(&mirror.database, "kore_reader").await;
+    let mut connection = PgConnection::connect(&login.url).await.expect("a reader's connection");
+    sqlx::raw_sql("set statement_timeout = '2s'").execute(&mut connection).await.expect("a limit");
+    let all = [
+        ("stream", "'__all'"),
+        ("agent", "'__all'"),
+        ("queue", "'__all'"),
+        ("topic_level", "'3'"),
+        ("min_judged", "'1'"),
+    ];
+    let some = [
+        ("stream", "'support','other'"),
+        ("agent", "'none','1'"),
+        ("queue", "'none','1'"),
+        ("topic_level", "'2'"),
+        ("min_judged", "'5'"),
+    ];
     let mut answered = 0;
     for (name, text) in [
         ("quality", include_str!("../../../deploy/grafana/dashboards/quality.json")),
@@ -98,12 +113,16 @@ async fn every_panel_variable_and_annotation_of_the_dashboards_is_answered() {
         let dashboard: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}.json: {error}"));
         for asked in asked(&dashboard) {
             // Of `operations`, All is the list of streams.
-            let all = if name == "operations" { all.map(|(name, value)| (name, if name == "stream" { "'support'" } else { value })) } else { all };
+            let all = if name == "operations" {
+                all.map(|(name, value)| (name, if name == "stream" { "'support'" } else { value }))
+            } else {
+                all
+            };
             assert!(rows(&mut connection, &asked, &all).await > 0, "{name}, {}: no row", asked.place);
             rows(&mut connection, &asked, &some).await;
             answered += 1;
         }
     }
     assert!(answered > 20, "only {answered} pieces of SQL were found");
-    sqlx::raw_sql("reset role").execute(&mut *connection).await.expect("no reader any more");
+    connection.close().await.expect("an end");
 }

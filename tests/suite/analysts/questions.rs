@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _, ValueRef as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, ValueRef as _};
 
 use super::{TestDatabase, make_schema};
+use crate::support::logins::Login;
 
 const SEED: &str = include_str!("questions/seed.sql");
 
@@ -38,9 +39,13 @@ async fn each_question_has_the_answer_that_was_worked_out_by_hand() {
     make_schema(database.url()).await;
     let pool = database.pool().await;
     let mut connection = pool.acquire().await.expect("a connection");
-    sqlx::raw_sql("set time zone 'UTC'").execute(&mut *connection).await.expect("times as they are written down");
     sqlx::raw_sql(SEED).execute(&mut *connection).await.expect("contacts made by hand");
-    sqlx::raw_sql("set role kore_reader; set statement_timeout = '2s'").execute(&mut *connection).await.expect("a reader");
+    let login = Login::of(&database, "kore_reader").await;
+    let mut connection = PgConnection::connect(&login.url).await.expect("a reader's connection");
+    sqlx::raw_sql("set time zone 'UTC'; set statement_timeout = '2s'")
+        .execute(&mut connection)
+        .await
+        .expect("times as they are written down");
     let mut names: Vec<String> = std::fs::read_dir(folder("deploy/sql"))
         .expect("the questions")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok()?.strip_suffix(".sql").map(str::to_owned))
@@ -50,10 +55,11 @@ async fn each_question_has_the_answer_that_was_worked_out_by_hand() {
     for name in names {
         let sql = std::fs::read_to_string(folder("deploy/sql").join(format!("{name}.sql"))).expect("a question");
         let expected = folder("tests/suite/analysts/questions").join(format!("{name}.expected"));
-        let expected = std::fs::read_to_string(&expected).unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
+        let expected =
+            std::fs::read_to_string(&expected).unwrap_or_else(|error| panic!("{}: {error}", expected.display()));
         let told = answer(&mut connection, &name, &sql).await;
         assert!(!expected.is_empty(), "{name}: no answer is expected");
         assert!(told == expected, "{name} answers\n{told}expected is\n{expected}");
     }
-    sqlx::raw_sql("reset role").execute(&mut *connection).await.expect("no reader any more");
+    connection.close().await.expect("an end");
 }
