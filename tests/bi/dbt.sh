@@ -65,7 +65,7 @@ manifest = read("docs/manifest.json") or {"sources": {}, "nodes": {}}
 connection = psycopg2.connect(host=os.environ.get("PGHOST", "localhost"), port=os.environ.get("PGPORT", "5432"), user=os.environ.get("PGUSER", "kore_dbt"),
                               dbname=os.environ.get("PGDATABASE", "warehouse"), password=os.environ.get("PGPASSWORD"))
 cursor = connection.cursor()
-cursor.execute("""select c.relname, a.attname, coalesce(col_description(c.oid, a.attnum), obj_description(c.oid, 'pg_class')), format_type(a.atttypid, a.atttypmod)
+cursor.execute("""select c.relname, a.attname, coalesce(col_description(c.oid, a.attnum), obj_description(c.oid, 'pg_class')), replace(replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz'), 'timestamp without time zone', 'timestamp')
                   from pg_class c left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
                   where c.relnamespace = 'kore'::regnamespace and c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition""")
 held = {(t, c): (words, kind) for t, c, words, kind in cursor.fetchall()}
