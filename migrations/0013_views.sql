@@ -5,6 +5,8 @@
 -- a filter on these reaches the index. The zone is asked for by a subquery: the size of a table
 -- that nobody analyses is guessed, and a join with a guess of thousands of rows spoils the plan.
 set local role kore_owner;
+-- Of a cluster, views are asked on the coordinator alone. Elsewhere the setting means nothing.
+set local citus.enable_ddl_propagation = off;
 
 create view kore.contact_overview as
 select c.contact_key, c.stream, c.conversation_id, c.custom_conversation_id, c.source, c.channel, c.direction,
@@ -28,26 +30,16 @@ left join kore.queues q on q.queue_key = pq.queue_key
 where c.removed_at is null;
 
 -- Contacts by who had a part in them. Weights are rounded, and the first agent takes what rounding leaves: so they sum to 1
--- exactly, and totals add up. Most contacts have one agent, and need no counting. What is counted of contacts is carried
--- along: a second look at contacts would be a join of which the planner expects one row.
+-- exactly, and totals add up. What is counted of contacts is carried along: a second look at contacts would be a join of
+-- which the planner expects one row.
 create view koresync.agent_parts as
-select c.started_on, c.stream, c.contact_key, a.agent_key, (case when a.agent_key is null then 0 else 1 end)::bigint as part_count,
-       coalesce(a.is_primary, false) as is_primary, 1.0 as allocation_weight,
-       a.empathy_score as empathy_score_sum, (case when a.empathy_score is null then 0 else 1 end)::bigint as empathy_scored_parts,
-       a.crutch_word_score as crutch_word_score_sum, (case when a.crutch_word_score is null then 0 else 1 end)::bigint as crutch_word_scored_parts,
-       c.evaluation_score, case when c.evaluation_score is not null then c.is_passed end as is_passed, c.fatal_error_count,
-       c.is_churn_risk, c.is_escalation, c.duration_ms
-from kore.contacts c
-left join kore.contact_agents a on a.contact_key = c.contact_key
-where c.removed_at is null
-  and not exists (select 1 from kore.contact_agents o where o.contact_key = c.contact_key and o.ordinal <> coalesce(a.ordinal, 0))
-union all
 select p.started_on, p.stream, p.contact_key, p.agent_key, p.part_count, p.is_primary,
-       case when p.place > 1 then round(1.0 / p.of, 6) else 1 - (p.of - 1) * round(1.0 / p.of, 6) end,
+       case when p.of = 1 then 1 when p.place > 1 then round(1.0 / p.of, 6) else 1 - (p.of - 1) * round(1.0 / p.of, 6) end as allocation_weight,
        p.empathy_score_sum, p.empathy_scored_parts, p.crutch_word_score_sum, p.crutch_word_scored_parts,
        p.evaluation_score, p.is_passed, p.fatal_error_count, p.is_churn_risk, p.is_escalation, p.duration_ms
 from (
-    select c.started_on, c.stream, c.contact_key, a.agent_key, count(*) as part_count, bool_or(a.is_primary) as is_primary,
+    select c.started_on, c.stream, c.contact_key, a.agent_key, count(a.ordinal) as part_count,
+           coalesce(bool_or(a.is_primary), false) as is_primary,
            sum(a.empathy_score) as empathy_score_sum, count(a.empathy_score) as empathy_scored_parts,
            sum(a.crutch_word_score) as crutch_word_score_sum, count(a.crutch_word_score) as crutch_word_scored_parts,
            c.evaluation_score, case when c.evaluation_score is not null then c.is_passed end as is_passed, c.fatal_error_count,
@@ -55,35 +47,25 @@ from (
            count(*) over (partition by c.contact_key, c.started_on, c.stream) as of,
            row_number() over (partition by c.contact_key, c.started_on, c.stream order by a.agent_key) as place
     from kore.contacts c
-    join kore.contact_agents a on a.contact_key = c.contact_key
+    left join kore.contact_agents a on a.contact_key = c.contact_key
     where c.removed_at is null
-      and exists (select 1 from kore.contact_agents o where o.contact_key = c.contact_key and o.ordinal <> a.ordinal)
     group by c.contact_key, a.agent_key
 ) p;
 
 create view koresync.queue_parts as
-select c.started_on, c.stream, c.contact_key, a.queue_key, (case when a.queue_key is null then 0 else 1 end)::bigint as part_count,
-       coalesce(a.is_primary, false) as is_primary, 1.0 as allocation_weight,
-       c.evaluation_score, case when c.evaluation_score is not null then c.is_passed end as is_passed, c.fatal_error_count,
-       c.is_churn_risk, c.is_escalation, c.duration_ms
-from kore.contacts c
-left join kore.contact_queues a on a.contact_key = c.contact_key
-where c.removed_at is null
-  and not exists (select 1 from kore.contact_queues o where o.contact_key = c.contact_key and o.ordinal <> coalesce(a.ordinal, 0))
-union all
 select p.started_on, p.stream, p.contact_key, p.queue_key, p.part_count, p.is_primary,
-       case when p.place > 1 then round(1.0 / p.of, 6) else 1 - (p.of - 1) * round(1.0 / p.of, 6) end,
+       case when p.of = 1 then 1 when p.place > 1 then round(1.0 / p.of, 6) else 1 - (p.of - 1) * round(1.0 / p.of, 6) end as allocation_weight,
        p.evaluation_score, p.is_passed, p.fatal_error_count, p.is_churn_risk, p.is_escalation, p.duration_ms
 from (
-    select c.started_on, c.stream, c.contact_key, a.queue_key, count(*) as part_count, bool_or(a.is_primary) as is_primary,
+    select c.started_on, c.stream, c.contact_key, a.queue_key, count(a.ordinal) as part_count,
+           coalesce(bool_or(a.is_primary), false) as is_primary,
            c.evaluation_score, case when c.evaluation_score is not null then c.is_passed end as is_passed, c.fatal_error_count,
            c.is_churn_risk, c.is_escalation, c.duration_ms,
            count(*) over (partition by c.contact_key, c.started_on, c.stream) as of,
            row_number() over (partition by c.contact_key, c.started_on, c.stream order by a.queue_key) as place
     from kore.contacts c
-    join kore.contact_queues a on a.contact_key = c.contact_key
+    left join kore.contact_queues a on a.contact_key = c.contact_key
     where c.removed_at is null
-      and exists (select 1 from kore.contact_queues o where o.contact_key = c.contact_key and o.ordinal <> a.ordinal)
     group by c.contact_key, a.queue_key
 ) p;
 
@@ -243,7 +225,9 @@ where c.removed_at is null
 group by c.started_on, c.stream, c.sentiment_start, c.sentiment_end;
 
 -- Few contacts of many have no score.
+set local citus.enable_ddl_propagation = on;
 create index contacts_unscored on kore.contacts (started_at) where evaluation_score is null and removed_at is null;
+set local citus.enable_ddl_propagation = off;
 
 create view kore.evaluation_backlog as
 select b.stream, b.duration_status, b.is_awaited, b.age_rank,
@@ -303,17 +287,26 @@ select c.stream, c.is_configured, c.begins_at as complete_from, c.complete_throu
        c.last_success_at
 from koresync.completeness c;
 
--- What is complete is worked out once a stream, not once a day.
+-- A function: what is complete is worked out once a stream, not once a day, and on a cluster it is asked in one place, under the
+-- rights of its owner.
+create function koresync.daily_completeness()
+returns table (stream text, is_configured boolean, started_on date, is_complete boolean)
+language plpgsql stable security definer set search_path = pg_catalog
+as $$
+declare
+    zone text := coalesce((select s.time_zone from kore.settings s), 'UTC');
+begin
+    return query
+    select c.stream, c.is_configured, d.day::date,
+           c.complete @> tstzrange(greatest(c.begins_at, d.day at time zone zone), (d.day + interval '1 day') at time zone zone)
+    from (select * from koresync.completeness offset 0) c
+    cross join lateral generate_series((c.begins_at at time zone zone)::date::timestamp, (now() at time zone zone)::date::timestamp, interval '1 day') d (day);
+end
+$$;
+comment on function koresync.daily_completeness() is 'What kore.daily_completeness shows.';
+
 create view kore.daily_completeness as
-with streams as materialized (
-    select c.stream, c.is_configured, c.begins_at, c.complete, coalesce((select s.time_zone from kore.settings s), 'UTC') as time_zone
-    from koresync.completeness c
-)
-select c.stream, c.is_configured, d.date as started_on,
-       c.complete @> tstzrange(greatest(c.begins_at, d.date::timestamp at time zone c.time_zone),
-                               (d.date + 1)::timestamp at time zone c.time_zone) as is_complete
-from streams c
-join kore.dates d on d.date >= (c.begins_at at time zone c.time_zone)::date and d.date <= (now() at time zone c.time_zone)::date;
+select d.stream, d.is_configured, d.started_on, d.is_complete from koresync.daily_completeness() d;
 
 -- A view inherits no comment. What it passes on means there what it means in its table; the rest is told below.
 do $$
@@ -479,7 +472,7 @@ comment on column koresync.agent_parts.started_on is 'The business day.';
 comment on column koresync.agent_parts.stream is 'The stream.';
 comment on column koresync.agent_parts.contact_key is 'The contact.';
 comment on column koresync.agent_parts.agent_key is 'The agent; NULL for a contact without one.';
-comment on column koresync.agent_parts.part_count is 'How often the payload lists the agent (queue) in the contact.';
+comment on column koresync.agent_parts.part_count is 'How often the payload lists the agent (queue) in the contact; 0 for a contact without one.';
 comment on column koresync.agent_parts.is_primary is 'True for the first that the payload lists.';
 comment on column koresync.agent_parts.allocation_weight is 'The part of the contact that is counted here.';
 comment on column koresync.agent_parts.evaluation_score is 'Score of the contact.';
@@ -497,7 +490,7 @@ comment on column koresync.queue_parts.started_on is 'The business day.';
 comment on column koresync.queue_parts.stream is 'The stream.';
 comment on column koresync.queue_parts.contact_key is 'The contact.';
 comment on column koresync.queue_parts.queue_key is 'The queue; NULL for a contact without one.';
-comment on column koresync.queue_parts.part_count is 'How often the payload lists the agent (queue) in the contact.';
+comment on column koresync.queue_parts.part_count is 'How often the payload lists the agent (queue) in the contact; 0 for a contact without one.';
 comment on column koresync.queue_parts.is_primary is 'True for the first that the payload lists.';
 comment on column koresync.queue_parts.allocation_weight is 'The part of the contact that is counted here.';
 comment on column koresync.queue_parts.evaluation_score is 'Score of the contact.';
@@ -541,6 +534,7 @@ comment on column kore.daily_completeness.is_complete is 'True once all contacts
 -- is closed to it until it is granted. Roles belong to the whole cluster; a login that may not make one leaves it to
 -- somebody who may, and `koresync check` tells the SQL.
 reset role;
+set local citus.enable_ddl_propagation = on;
 do $$
 begin
     for attempt in 1..20 loop
@@ -559,6 +553,7 @@ begin
 end
 $$;
 set local role kore_owner;
+set local citus.enable_ddl_propagation = off;
 
 create table koresync.personal_columns (
     table_name  text not null,

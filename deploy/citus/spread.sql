@@ -100,6 +100,17 @@ begin
 end
 $$;
 
+-- Grants of columns reach the nodes as well, now that the tables are there.
+set local citus.enable_ddl_propagation = on;
+do $$
+begin
+    if to_regprocedure('koresync.grant_restricted_reader()') is not null
+       and exists (select from pg_roles where rolname = 'kore_reader_restricted') then
+        perform koresync.grant_restricted_reader();
+    end if;
+end
+$$;
+
 -- What the daemon's login may leave unchecked here it may leave unchecked on every node.
 do $$
 declare

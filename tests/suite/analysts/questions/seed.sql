@@ -132,15 +132,25 @@ drop table seed_contacts;
 --           scores 1230 + 1094 + 71 = 2395; evaluated 18 + 17 + 2 = 37: as above.
 
 -- 08 Unscored backlog. The age is told by started_at; started_on stays where it is, so that no period moves with the clock.
-update kore.contacts c
-set duration_status = v.status, started_at = coalesce(now() - v.age::interval, c.started_at),
-    first_seen_at = coalesce(now() - v.age::interval, c.first_seen_at), updated_at = coalesce(now() - v.age::interval, c.updated_at)
-from (values ('U01', 'below_threshold',      null),
-             ('U02', 'evaluated',            '30 minutes'),
-             ('U03', 'evaluated',            '5 hours'),
-             ('U04', null,                   '3 days'),
-             ('U05', 'duration_unavailable', '20 days')) v (conversation, status, age)
-where c.conversation_id = v.conversation;
+do $$
+declare
+    v record;
+begin
+    -- A cluster takes moments as they are, not what makes them.
+    for v in select u.conversation, u.status, now() - u.age::interval as at
+             from (values ('U01', 'below_threshold',      null),
+                          ('U02', 'evaluated',            '30 minutes'),
+                          ('U03', 'evaluated',            '5 hours'),
+                          ('U04', null,                   '3 days'),
+                          ('U05', 'duration_unavailable', '20 days')) u (conversation, status, age)
+    loop
+        update kore.contacts set duration_status = v.status where conversation_id = v.conversation;
+        if v.at is not null then
+            update kore.contacts set started_at = v.at, first_seen_at = v.at, updated_at = v.at where conversation_id = v.conversation;
+        end if;
+    end loop;
+end
+$$;
 -- Awaited 6: over 30 days U06, U07, U08 = 3; 1 to 7 days U04, whose status is not told; 1 to 24 hours U03; under 1 hour U02.
 -- Not awaited 2: U01 over 30 days, U05 7 to 30 days. R02 is removed.
 
