@@ -362,7 +362,8 @@ async fn every_text_of_a_contact_is_looked_through() {
     let columns = texts(
         &pool,
         "select c.table_name || '.' || c.column_name from information_schema.columns c \
-         where c.table_schema = 'kore' and c.data_type in ('text', 'jsonb', 'ARRAY') and c.table_name in ( \
+         join information_schema.tables t using (table_schema, table_name) \
+         where c.table_schema = 'kore' and t.table_type = 'BASE TABLE' and c.data_type in ('text', 'jsonb', 'ARRAY') and c.table_name in ( \
            select k.table_name from information_schema.columns k where k.table_schema = 'kore' and k.column_name = 'contact_key')",
     )
     .await;
