@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// of a few pages.
 async fn behind_a_proxy(seed: u64, lease: &'static str) -> (TestDatabase, Site, Proxy, Program) {
     let database = TestDatabase::create().await;
-    let site = Site::start(database.url(), Options { contacts: 1_400, ..Site::slow_population() }).await;
+    let site = Site::start(database.url(), Options { contacts: 800, ..Site::slow_population() }).await;
     let proxy = Proxy::start(database.url(), seed).await;
     let program = Program::new(&Configuration {
         database_url: proxy.url().to_owned(),
