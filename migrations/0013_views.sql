@@ -2,8 +2,8 @@
 -- denominator; contacts that the vendor no longer has are in none of them.
 --
 -- They are grouped by keys alone, on which the other columns depend, and windows are partitioned by day and stream too, so that
--- a filter on these reaches the index. The zone is asked for by a subquery: the size of a table
--- that nobody analyses is guessed, and a join with a guess of thousands of rows spoils the plan.
+-- a filter on these reaches the index. The zone is asked for by a subquery: the size of a table that nobody analyses is guessed,
+-- and a join with a guess of thousands of rows spoils the plan.
 set local role kore_owner;
 -- Of a cluster, views are asked on the coordinator alone. Elsewhere the setting means nothing.
 set local citus.enable_ddl_propagation = off;
@@ -531,8 +531,8 @@ comment on column kore.daily_completeness.started_on is 'The business day.';
 comment on column kore.daily_completeness.is_complete is 'True once all contacts that start on this day are proved to be here, scored or not; of the first day only what the stream has of it. Earlier days have no row.';
 
 -- A second reader, for whom what [privacy] calls personal does not exist: by grants of columns. What a later migration adds
--- is closed to it until it is granted. Roles belong to the whole cluster; a login that may not make one leaves it to
--- somebody who may, and `koresync check` tells the SQL.
+-- is closed to it until it is granted. Roles belong to the whole cluster; a login that may not make one leaves it to somebody
+-- who may: `create role kore_reader_restricted nologin`, then as kore_owner `select koresync.grant_restricted_reader()`.
 reset role;
 set local citus.enable_ddl_propagation = on;
 do $$

@@ -135,6 +135,7 @@ pub(super) fn grants(user: &str, database: &str) -> String {
     let (user, database) = (quoted(user), quoted(database));
     format!(
         "create role kore_owner nologin;\ncreate role kore_writer nologin;\ncreate role kore_reader nologin;\n\
+         create role kore_reader_restricted nologin;\n\
          grant kore_owner, kore_writer to {user};\n\
          grant create on database {database} to kore_owner, {user};\n"
     )

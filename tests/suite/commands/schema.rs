@@ -158,6 +158,13 @@ async fn a_role_without_rights_is_told_the_sql_and_may_migrate_once_it_was_run()
         refused.stderr.lines().filter(|line| line.starts_with("create role") || line.starts_with("grant")).collect();
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect("the SQL that was told works");
     koresync.run(&["migrate"]).await.expect(0);
+    let reads: bool = sqlx::query_scalar(
+        "select has_column_privilege('kore_reader_restricted', 'kore.contacts', 'evaluation_score', 'select')",
+    )
+    .fetch_one(&pool)
+    .await
+    .expect("an answer");
+    assert!(reads, "the restricted reader has no rights");
     koresync.run(&["run", "--once"]).await.expect(69);
     let check = koresync.run(&["check"]).await;
     assert!(check.stdout.contains("! rights: plain may write"), "{}", check.stdout);
