@@ -80,8 +80,8 @@ fi
 
 echo "== alerts"
 if has promtool; then
-    check "the rules are valid" promtool check rules alerts/koresync.rules.yaml
-    check "each alert fires where it must, and where it must not it does not" promtool test rules alerts/koresync.rules.test.yaml
+    check "the rules are valid" promtool check rules prometheus/koresync.rules.yaml
+    check "each alert fires where it must, and where it must not it does not" promtool test rules prometheus/koresync.rules.test.yaml
 else
     not_checked "the alerts" promtool
 fi

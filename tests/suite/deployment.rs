@@ -141,7 +141,7 @@ fn alerts(rules: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_alert_has_a_severity_an_entry_in_the_runbook_and_a_test_of_both_kinds() {
     let (rules, tests, readme) =
-        (text("deploy/alerts/koresync.rules.yaml"), text("deploy/alerts/koresync.rules.test.yaml"), text("README.md"));
+        (text("deploy/prometheus/koresync.rules.yaml"), text("deploy/prometheus/koresync.rules.test.yaml"), text("README.md"));
     let alerts = alerts(&rules);
     assert!(alerts.len() > 10, "{alerts:?}");
     let (_, runbook) = readme.split_once("\n## Runbook\n").expect("a runbook");
@@ -165,7 +165,7 @@ fn every_alert_has_a_severity_an_entry_in_the_runbook_and_a_test_of_both_kinds()
 
 #[test]
 fn the_operator_of_prometheus_gets_the_same_rules() {
-    let rules = text("deploy/alerts/koresync.rules.yaml");
+    let rules = text("deploy/prometheus/koresync.rules.yaml");
     let groups = &rules[rules.find("groups:").expect("groups")..];
     let resource = text("deploy/kubernetes/overlays/monitoring/prometheusrule.yaml");
     let (_, spec) = resource.split_once("spec:\n").expect("a spec");
@@ -208,7 +208,7 @@ fn lacking(asked: &[(String, Vec<String>)], metrics: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_daemon_has_every_metric_and_label_that_an_alert_asks_for() {
-    let asked = asked(&text("deploy/alerts/koresync.rules.yaml"));
+    let asked = asked(&text("deploy/prometheus/koresync.rules.yaml"));
     assert!(asked.len() > 15, "{asked:?}");
     let database = TestDatabase::create().await;
     let fault = |fault| FaultRate { fault, probability: 0.2 };
