@@ -142,6 +142,21 @@ impl ApiError {
     }
 }
 
+/// The labels of an answered or unanswered request that brought no page.
+pub const FAILURES: [&str; 8] = [
+    "refused",
+    "rate_limited",
+    "limit_refused",
+    "offset_refused",
+    "bad_argument",
+    "undocumented",
+    "unavailable",
+    "too_large",
+];
+
+/// The labels of those that are asked again.
+pub const ASKED_AGAIN: [&str; 3] = ["refused", "rate_limited", "unavailable"];
+
 /// A difference that may well be why a token was refused.
 fn wrong_clock(behind: Option<TimeDelta>) -> String {
     let Some(minutes) = behind.map(|behind| behind.num_minutes()).filter(|m| m.abs() >= SUSPICIOUS_MINUTES) else {
@@ -155,4 +170,26 @@ fn said(status: u16, code: Option<i64>, message: Option<&str>) -> String {
     let code = code.map(|code| format!(", code {code}")).unwrap_or_default();
     let message = message.map(|text| format!(": {text}")).unwrap_or_default();
     format!("{status}{code}{message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_of_a_request_is_among_those_that_are_counted_from_the_start() {
+        let (status, message) = (400, None);
+        let failures = [
+            ApiError::Refused { status, code: None, message: None, clock_behind: None },
+            ApiError::RateLimited { status, retry_after: None },
+            ApiError::LimitRefused { status, limit: 1, message: None },
+            ApiError::OffsetRefused { status, offset: 1, page: 1, message: None },
+            ApiError::BadArgument { status, message: None },
+            ApiError::Undocumented { status, message },
+            ApiError::Unavailable { outage: Outage::Timeout, retry_after: None },
+            ApiError::TooLarge { max_bytes: 1 },
+        ];
+        assert_eq!(failures.map(|failure| failure.label()), FAILURES);
+        assert!(ASKED_AGAIN.iter().all(|label| FAILURES.contains(label)));
+    }
 }

@@ -23,7 +23,7 @@ pub use budget::{BoxError, Budget, Unmetered};
 pub use client::{Client, Page};
 pub use credentials::{CredentialError, Credentials, SecretSource};
 pub use endpoint::{BaseUrl, DateFormat, Endpoint, Placement, SettingError, Timeouts};
-pub use error::{ApiError, Outage, Remedy};
+pub use error::{ASKED_AGAIN, ApiError, FAILURES, Outage, Remedy};
 pub use large::LargeAnswers;
 pub use request::PageRequest;
 pub use retry::RetryPolicy;

@@ -7,6 +7,7 @@ pub mod check;
 pub mod completions;
 pub mod config;
 pub mod context;
+mod counters;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod erase;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::lifecycle::{Ending, Lifecycle};
 use super::session::{self, Patience};
 use super::upkeep::{CHECKS, Upkeep};
-use super::{Context, Ended, Exit, output};
+use super::{Context, Ended, Exit, counters, output};
 use crate::config::{Exposure, Settings};
 use crate::domain::clock::SharedClock;
 use crate::server::notify::{self, Heartbeat};
@@ -66,6 +66,7 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     let life = Lifecycle::start()?;
     let stop = life.stopping();
     let metrics = metrics::install()?;
+    counters::begin(&settings);
     let readiness = Readiness::awaiting(CHECKS);
     let heartbeat = Heartbeat::default();
     let listen = settings.server.listen;

@@ -318,6 +318,14 @@ fn credentials(api: &ApiSettings) -> api::Credentials {
     }
 }
 
+/// Where the ready-made token of a stream is, if it has one.
+pub fn ready_made_token(stream: &StreamSettings) -> Option<SecretSource> {
+    match credentials(&stream.api) {
+        api::Credentials::Token(token) => Some(token),
+        api::Credentials::ClientSecret { .. } => None,
+    }
+}
+
 fn habit(paging: Paging) -> Option<Habit> {
     match paging {
         Paging::Auto => None,

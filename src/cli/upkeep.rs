@@ -5,16 +5,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::session;
+use crate::api;
 use crate::config::Settings;
 use crate::domain::settling::LATE_PART_MOST;
 use crate::server::{Readiness, notify};
 use crate::telemetry::metrics::{
-    APPEARANCE, COUNT_MISMATCH_WINDOWS, LAST_SUCCESS, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP,
-    SCORING, SETTLE, SETTLE_EXCEEDED, SETTLE_LATE, STREAM_REFUSED, WATERMARK, WINDOWS,
+    APPEARANCE, BACKFILL_PROGRESS, BACKFILLS_OPEN, BUDGET_SHARE, COUNT_MISMATCH_WINDOWS, LAST_SUCCESS,
+    QUARANTINE_LAST_NEW, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP, SCORING, SETTLE, SETTLE_EXCEEDED,
+    SETTLE_LATE, STREAM_REFUSED, TOKEN_EXPIRES, UNKNOWN_FIELD_LAST_NEW, WATERMARK, WINDOWS, WINDOWS_FAILING,
 };
+use crate::warehouse::gauges::{AccountGauges, StreamGauges};
 use crate::warehouse::quarantine::ReasonCount;
 use crate::warehouse::rechecks::RecheckStatus;
 use crate::warehouse::settling::Settling;
@@ -40,6 +46,8 @@ struct Look {
     quarantine: Vec<ReasonCount>,
     rechecks: Vec<RecheckStatus>,
     settlings: Vec<Settling>,
+    gauges: Vec<StreamGauges>,
+    accounts: Vec<AccountGauges>,
 }
 
 pub struct Upkeep {
@@ -54,6 +62,8 @@ pub struct Upkeep {
     quarantined_before: BTreeSet<(String, String)>,
     /// Streams whose contacts come later than their settle time allows: told once.
     exceeded: BTreeSet<String>,
+    /// Streams whose token was seen to end.
+    expiring: BTreeSet<String>,
     /// A look at the database that has not come back.
     looking: Option<JoinHandle<Seen>>,
 }
@@ -79,6 +89,7 @@ impl Upkeep {
             set_before: BTreeSet::new(),
             quarantined_before: BTreeSet::new(),
             exceeded: BTreeSet::new(),
+            expiring: BTreeSet::new(),
             looking: None,
         }
     }
@@ -92,8 +103,9 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Sets gauges and readiness from the database, once.
+    /// Sets gauges and readiness from the database, once; when tokens end from their files.
     pub async fn refresh(&mut self) {
+        self.set_token_ends().await;
         // A task of its own, since nothing that uses the database may be cancelled.
         let mut looking = self.looking.take().unwrap_or_else(|| tokio::spawn(look(self.warehouse.clone())));
         let seen = match tokio::time::timeout(PATIENCE, &mut looking).await {
@@ -105,12 +117,14 @@ impl Upkeep {
             }
         };
         match seen {
-            Ok(Look { streams, windows, quarantine, rechecks, settlings }) => {
+            Ok(Look { streams, windows, quarantine, rechecks, settlings, gauges, accounts }) => {
                 match (self.database_check)() {
                     Ok(()) => self.readiness.pass("database"),
                     Err(why) => self.readiness.fail("database", why),
                 }
                 self.set_gauges(&streams, windows);
+                set_stream_gauges(&gauges);
+                set_account_gauges(&accounts);
                 self.set_quarantine(quarantine);
                 self.set_rechecks(&rechecks);
                 self.set_settling(&streams, &settlings);
@@ -120,6 +134,26 @@ impl Upkeep {
                 tracing::debug!(why, "The gauges could not be refreshed.");
                 self.readiness.fail("database", why);
             }
+        }
+    }
+
+    /// Tells when ready-made tokens end. The file is read each time: a new token counts once it is there, though the old one is
+    /// used until it is refused.
+    async fn set_token_ends(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        for (name, stream) in &settings.streams {
+            let Some(source) = session::ready_made_token(stream) else { continue };
+            // `check` and the refusal tell of a token that cannot be read or is no JWT.
+            let Ok(token) = source.read().await else { continue };
+            let Ok(claims) = api::decode_claims(token.expose_secret()) else { continue };
+            let ends = match claims.expires_at {
+                Some(at) => at.timestamp() as f64,
+                // The end of the token before must not go on being told.
+                None if self.expiring.contains(name) => f64::INFINITY,
+                None => continue,
+            };
+            self.expiring.insert(name.clone());
+            metrics::gauge!(TOKEN_EXPIRES, "stream" => name.clone()).set(ends);
         }
     }
 
@@ -253,7 +287,30 @@ async fn ask(warehouse: &Warehouse) -> Seen {
         quarantine: warehouse.quarantine_counts().await?,
         rechecks: warehouse.recheck_statuses(now).await?,
         settlings: warehouse.settlings().await?,
+        gauges: warehouse.stream_gauges().await?,
+        accounts: warehouse.account_gauges().await?,
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
+fn set_stream_gauges(gauges: &[StreamGauges]) {
+    let seconds = |at: Option<DateTime<Utc>>| at.map_or(0.0, |at| at.timestamp() as f64);
+    for told in gauges {
+        let set = |name, value: f64| metrics::gauge!(name, "stream" => told.stream.clone()).set(value);
+        set(WINDOWS_FAILING, told.windows_failing as f64);
+        set(BACKFILL_PROGRESS, seconds(told.backfill_progress_at));
+        set(QUARANTINE_LAST_NEW, seconds(told.quarantine_last_new_at));
+        set(UNKNOWN_FIELD_LAST_NEW, seconds(told.unknown_field_last_new_at));
+        for (state, backfills) in [("running", told.backfills_running), ("paused", told.backfills_paused)] {
+            metrics::gauge!(BACKFILLS_OPEN, "stream" => told.stream.clone(), "state" => state).set(backfills as f64);
+        }
+    }
+}
+
+fn set_account_gauges(accounts: &[AccountGauges]) {
+    for AccountGauges { account_id, share } in accounts {
+        metrics::gauge!(BUDGET_SHARE, "account" => account_id.clone()).set(*share);
+    }
 }
 
 fn set_windows((stream, lane, state): Labels, windows: f64) {

@@ -142,6 +142,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 8] = [
+        Self::NotJson,
+        Self::TooLarge,
+        Self::NotAnObject,
+        Self::NoConversationId,
+        Self::ConversationIdTooLong,
+        Self::NoStartTime,
+        Self::StartNotATime,
+        Self::StartOutOfRange,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",

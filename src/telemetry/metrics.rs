@@ -28,6 +28,13 @@ pub const SETTLE: &str = "koresync_settle_seconds";
 pub const SETTLE_LATE: &str = "koresync_settle_late_ratio";
 pub const SETTLE_EXCEEDED: &str = "koresync_settle_exceeded";
 pub const LANE_REQUESTS: &str = "koresync_lane_requests_total";
+pub const BUDGET_SHARE: &str = "koresync_api_budget_share_ratio";
+pub const TOKEN_EXPIRES: &str = "koresync_token_expires_timestamp_seconds";
+pub const WINDOWS_FAILING: &str = "koresync_windows_failing";
+pub const BACKFILLS_OPEN: &str = "koresync_backfills_open";
+pub const BACKFILL_PROGRESS: &str = "koresync_backfill_progress_timestamp_seconds";
+pub const QUARANTINE_LAST_NEW: &str = "koresync_quarantine_last_new_timestamp_seconds";
+pub const UNKNOWN_FIELD_LAST_NEW: &str = "koresync_unknown_field_last_new_timestamp_seconds";
 pub const STREAM_REFUSED: &str = "koresync_stream_refused";
 pub const READY: &str = "koresync_ready";
 pub const BUILD_INFO: &str = "koresync_build_info";
@@ -79,6 +86,25 @@ fn describe() {
     describe_gauge!(SETTLE_LATE, "Part of contacts that comes later than the settle time allows");
     describe_gauge!(SETTLE_EXCEEDED, "1 while that is more than 0.05");
     describe_counter!(LANE_REQUESTS, "Requests to the vendor by stream and lane");
+    describe_gauge!(BUDGET_SHARE, "Part of the account's limit that is used, 0.5 to 1; refusals lower it");
+    describe_gauge!(TOKEN_EXPIRES, Unit::Seconds, "When a ready-made token ends, as Unix time; +Inf for never");
+    describe_gauge!(WINDOWS_FAILING, "Windows to be read whose last three tries failed, or more");
+    describe_gauge!(BACKFILLS_OPEN, "Backfills that are running or paused");
+    describe_gauge!(
+        BACKFILL_PROGRESS,
+        Unit::Seconds,
+        "When a running backfill last got on, or was filed, as Unix time; 0 while none runs"
+    );
+    describe_gauge!(
+        QUARANTINE_LAST_NEW,
+        Unit::Seconds,
+        "When the youngest record in quarantine came, as Unix time; 0 while there is none"
+    );
+    describe_gauge!(
+        UNKNOWN_FIELD_LAST_NEW,
+        Unit::Seconds,
+        "When a field without a column, or a kind of unreadable value, last came for the first time, as Unix time"
+    );
     describe_gauge!(STREAM_REFUSED, "1 while a stream is refused and waits to be tried again");
     describe_gauge!(READY, "1 for each check of /readyz that passes");
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");

@@ -12,6 +12,7 @@ pub mod counts;
 pub mod drift;
 pub mod erasure;
 pub mod error;
+pub mod gauges;
 pub mod hiding;
 mod link;
 pub mod load;

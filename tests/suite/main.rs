@@ -1,5 +1,6 @@
 //! The tests that need a database, a simulated vendor or the daemon's own process.
 
+mod alerting;
 mod analysts;
 mod budget;
 mod commands;
