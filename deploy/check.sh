@@ -81,7 +81,7 @@ fi
 echo "== alerts"
 if has promtool; then
     check "the rules are valid" promtool check rules prometheus/koresync.rules.yaml
-    check "each alert fires where it must, and where it must not it does not" promtool test rules prometheus/koresync.rules.test.yaml
+    check "each alert fires where it must, and where it must not it does not" promtool test rules prometheus/tests/*.yaml
 else
     not_checked "the alerts" promtool
 fi
@@ -102,7 +102,7 @@ fi
 
 echo "== scripts"
 if has shellcheck; then
-    check "the scripts" shellcheck check.sh setup/cargo-tool.sh setup/postgres.sh
+    check "the scripts" shellcheck check.sh setup/cargo-tool.sh setup/postgres.sh ../tests/alerts/run.sh
 else
     not_checked "the scripts" shellcheck
 fi
