@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check schema bi
+.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check alerts-check schema bi
 
 help: ## This list
 	@echo "make targets:"
@@ -98,6 +98,9 @@ mutants: ## Which changes of the code the unit tests do not notice (.cargo/mutan
 
 deploy-check: ## Units, overlays, alerts and Dockerfile in deploy/, with the tools that are on this machine
 	@sh deploy/check.sh
+
+alerts-check: setup ## Drives each alert by a real fault under a real Prometheus; a quarter of an hour (needs prometheus, python3)
+	@CARGO='$(CARGO)' PROGRAM='$(PROGRAM)' KEEP='$(KEEP)' sh tests/alerts/run.sh
 
 schema: setup ## Makes deploy/schema and the sources of deploy/dbt anew, from the schema that the migrations make
 	@KORESYNC_WRITE_SCHEMA=1 $(CARGO) test $(FOR_TESTS) --test suite -- --exact commands::schema::what_deploy_says_of_the_schema_is_what_the_database_says
