@@ -263,7 +263,7 @@ class Drill:
         # What is settled after a second is too soon for every stream.
         self.expected.add(("KoresyncSettleTooShort", "steady"))
         for mistake in self.mistakes():
-            self.drive(mistake, 300)
+            self.drive(mistake, 400)
             self.ask_dashboard()
         print("Database and daemon", flush=True)
         gone = set(self.waits) - {"KoresyncAbsent"}
@@ -280,7 +280,11 @@ class Drill:
         )
         until("all history is read", lambda: self.site.sql(query) == "t", 180)
         # To begin with all streams are read at once, which takes minutes on a small machine: days at the pace of these rules.
-        until("what the beginning brought is over", lambda: not any(state == "firing" for *_, state in self.site.alerts()), 180)
+        firing = lambda: sorted(f"{alert} for {about}" for alert, about, state in self.site.alerts() if state == "firing")
+        try:
+            until("what the beginning brought is over", lambda: not firing(), 180)
+        except TimeoutError:
+            sys.exit(f"FAILED: all is well, and yet there fires {', '.join(firing())}")
 
     def judge(self):
         driven = {alert for alert, *_ in self.rows}

@@ -117,10 +117,12 @@ def main():
                 sys.exit(f"the tests of {name} fail as it is")
             for what, rule in mutants(text[start:end]):
                 tried += 1
-                if passes(name, rule) and (name, what) not in THE_SAME:
+                if (name, what) in THE_SAME:
+                    tried -= 1
+                elif passes(name, rule):
                     missed.append(f"{name}: {what}")
                     print(f"NOT NOTICED: {missed[-1]}", flush=True)
-    print(f"{tried} changes of the alerts were tried, {tried - len(missed)} noticed")
+    print(f"{tried} changes of the alerts were tried, {tried - len(missed)} noticed; {len(THE_SAME)} that change nothing were left out")
     return 1 if missed or tried < 100 else 0
 
 

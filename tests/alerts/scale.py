@@ -6,6 +6,9 @@ import re
 # Alerts that wait for hours or days are driven within a minute; all others thirty times as fast as shipped.
 DIVISOR = 30
 DIVISORS = {
+    # Gauges are set every ten seconds whatever the pace is: so that a busy machine does not look like one that is starved, more of
+    # them have to say so.
+    "KoresyncLiveWindowsWait": 15,
     "KoresyncBackfillStuck": 60,
     "KoresyncBudgetStarved": 60,
     "KoresyncWindowsUnverified": 360,
