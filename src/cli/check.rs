@@ -4,12 +4,14 @@ mod api;
 mod database;
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::{Context, Exit, exit, output};
 use crate::config::{Exposure, Secret, Settings};
+use crate::telemetry::logs::is_coloured;
 
 /// Try everything that a run needs, a line each, with the mend.
 ///
@@ -74,12 +76,13 @@ impl Finding {
         Self { check: check.into(), verdict, found: found.into(), mend, exit: meaning.code(), meaning }
     }
 
-    fn line(&self) -> String {
-        let mark = match self.verdict {
-            Verdict::Fine => '✓',
-            Verdict::Warning => '!',
-            Verdict::Failed => '✗',
+    fn line(&self, is_coloured: bool) -> String {
+        let (mark, colour) = match self.verdict {
+            Verdict::Fine => ('✓', "\u{1b}[32m"),
+            Verdict::Warning => ('!', "\u{1b}[33m"),
+            Verdict::Failed => ('✗', "\u{1b}[31m"),
         };
+        let mark = if is_coloured { format!("{colour}{mark}\u{1b}[0m") } else { mark.to_string() };
         let clean = |text: &str| text.replace(['\n', '\r'], " ");
         let mut line = format!("{mark} {}: {}", self.check, clean(&self.found));
         if let Some(mend) = &self.mend {
@@ -90,7 +93,9 @@ impl Finding {
 }
 
 pub async fn execute(args: CheckArgs, context: &Context) -> Result<Exit, anyhow::Error> {
-    let mut told = Told { is_json: context.global.json, findings: Vec::new() };
+    let no_color = std::env::var_os("NO_COLOR");
+    let is_coloured = is_coloured(std::io::stdout().is_terminal(), no_color.as_deref());
+    let mut told = Told { is_json: context.global.json, is_coloured, findings: Vec::new() };
     if let Some(settings) = configuration(context, args.stream.as_deref(), &mut told)? {
         secrets(&settings, &mut told)?;
         for stream in settings.streams.values().filter(|s| args.stream.as_deref().is_none_or(|only| only == s.name)) {
@@ -108,16 +113,23 @@ pub async fn execute(args: CheckArgs, context: &Context) -> Result<Exit, anyhow:
     Ok(verdict(&told.findings))
 }
 
+/// Whether the warehouse answers and has no schema yet.
+pub(super) async fn lacks_schema(context: &Context) -> bool {
+    let Ok(settings) = context.settings() else { return false };
+    database::lacks_schema(&settings, context).await
+}
+
 /// Tells each finding as it comes, or all at the end as JSON.
 struct Told {
     is_json: bool,
+    is_coloured: bool,
     findings: Vec<Finding>,
 }
 
 impl Told {
     fn tell(&mut self, finding: Finding) -> Result<(), anyhow::Error> {
         if !self.is_json {
-            output::data(&finding.line())?;
+            output::data(&finding.line(self.is_coloured))?;
         }
         self.findings.push(finding);
         Ok(())
@@ -209,6 +221,7 @@ mod tests {
     #[test]
     fn a_finding_is_one_line_with_its_mend() {
         let finding = Finding::failed("database", "away\nfor long", "start it", Exit::OutOfReach);
-        assert_eq!(finding.line(), "✗ database: away for long → start it");
+        assert_eq!(finding.line(false), "✗ database: away for long → start it");
+        assert!(finding.line(true).starts_with("\u{1b}[31m✗\u{1b}[0m database"));
     }
 }

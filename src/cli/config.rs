@@ -1,15 +1,16 @@
 //! `koresync config init / validate / show`
 
-use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+mod asking;
+mod init;
 
-use anyhow::Context as _;
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Context, Ended, Exit, output};
-use crate::config::{ConfigError, Exposure, Loader, SEARCHED, Settings, Starter};
+use super::{Context, Exit, output};
+use crate::config::{ConfigError, Exposure, Settings};
 
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -19,7 +20,6 @@ pub struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Write a commented configuration to start from
     Init(Box<InitArgs>),
     /// Tell everything that is wrong with the configuration
     Validate,
@@ -27,7 +27,11 @@ pub enum ConfigCommand {
     Show,
 }
 
+/// Write a commented configuration to start from
+///
+/// On a terminal it asks for what no flag gives, tests the outcome and offers to make the schema.
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct InitArgs {
     /// The file to write [default: that of --config, then config/koresync.toml]
     #[arg(short, long, value_name = "FILE")]
@@ -35,6 +39,15 @@ pub struct InitArgs {
     /// Overwrite the file
     #[arg(long)]
     pub force: bool,
+    /// Ask nothing, also on a terminal
+    #[arg(long)]
+    pub no_questions: bool,
+    /// Test the written configuration at once, as `koresync check` does
+    #[arg(long)]
+    pub check: bool,
+    /// Make the schema at once, as `koresync migrate` does
+    #[arg(long)]
+    pub migrate: bool,
     /// The name of the stream's rows
     #[arg(long, value_name = "NAME")]
     pub stream: Option<String>,
@@ -68,79 +81,12 @@ pub struct InitArgs {
     pub warehouse_url_file: Option<String>,
 }
 
-pub fn execute(args: ConfigArgs, context: &Context) -> Result<Exit, anyhow::Error> {
+pub async fn execute(args: ConfigArgs, context: &Context) -> Result<Exit, anyhow::Error> {
     match args.command {
-        ConfigCommand::Init(args) => init(*args, context),
+        ConfigCommand::Init(args) => Box::pin(init::execute(*args, context)).await,
         ConfigCommand::Validate => validate(context),
         ConfigCommand::Show => show(context),
     }
-}
-
-fn init(args: InitArgs, context: &Context) -> Result<Exit, anyhow::Error> {
-    let file = args.output.or_else(|| context.global.config.clone()).unwrap_or_else(|| PathBuf::from(SEARCHED[0]));
-    let starter = Starter {
-        warehouse_url: args.warehouse_url,
-        warehouse_url_file: args.warehouse_url_file,
-        base_url: args.base_url,
-        account_id: args.account_id,
-        org_id: args.org_id,
-        client_id: args.client_id,
-        client_secret_file: args.client_secret_file,
-        token_file: args.token_file,
-        stream: args.stream,
-        stream_id: args.stream_id,
-        start: args.start,
-    };
-    let text = starter.render();
-    let left = placeholders(&file, &text)?;
-    write(&file, &text, args.force)?;
-    output::say(&format!("wrote {}", file.display()));
-    if !left.is_empty() {
-        output::say(&format!("still to be filled in: {}", left.join(", ")));
-    }
-    Ok(Exit::Done)
-}
-
-/// The keys that still hold the sample's placeholder; any other fault comes from a flag and is an
-/// error.
-fn placeholders(path: &Path, text: &str) -> Result<Vec<String>, ConfigError> {
-    match Loader::default().load_text(&path.display().to_string(), text) {
-        Ok(_) => Ok(Vec::new()),
-        Err(error) => {
-            let (left, wrong): (Vec<_>, Vec<_>) =
-                error.problems.into_iter().partition(crate::config::Problem::is_placeholder);
-            if wrong.is_empty() {
-                Ok(left.into_iter().map(|problem| problem.key).collect())
-            } else {
-                Err(ConfigError { problems: wrong })
-            }
-        }
-    }
-}
-
-/// Readable by its owner alone: the warehouse's address may hold a password.
-fn write(path: &Path, text: &str, force: bool) -> Result<(), anyhow::Error> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let told = || format!("cannot write {}", path.display());
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(told)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut file = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let message = format!("{} exists already; --force overwrites it", path.display());
-            return Err(Ended::new(Exit::Failed, message).into());
-        }
-        opened => opened.with_context(told)?,
-    };
-    file.write_all(text.as_bytes()).with_context(told)
 }
 
 /// Everything that a run would need of the configuration, its secret files too.

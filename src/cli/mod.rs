@@ -46,6 +46,7 @@ pub use exit::{Ended, Exit};
 
 use crate::config::Loader;
 use crate::domain::SystemClock;
+use crate::telemetry::traces;
 
 /// For what still runs on other threads when the command has ended.
 const RUNTIME_FAREWELL: Duration = Duration::from_millis(500);
@@ -108,7 +109,7 @@ impl Command {
             Self::Demo(args) => Box::pin(demo::execute(args, context)).await,
             #[cfg(feature = "demo")]
             Self::Simulate(args) => Box::pin(simulate::execute(*args, context)).await,
-            Self::Config(args) => config::execute(args, context),
+            Self::Config(args) => Box::pin(config::execute(args, context)).await,
             Self::Healthcheck(args) => healthcheck::execute(args, context).await,
             Self::Completions(args) => completions::execute(&args),
             Self::Man => man::execute(),
@@ -141,6 +142,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let ended = runtime.block_on(Box::pin(cli.command.execute(&context)));
     runtime.shutdown_timeout(RUNTIME_FAREWELL);
+    traces::flush();
     match ended {
         Ok(exit) => exit,
         Err(error) => exit::report(&error),

@@ -16,6 +16,7 @@ use super::source::{Metered, Options, Source};
 use crate::api::{self, ApiError, PageRequest};
 use crate::domain::Window;
 use crate::faults::{Defect, Point, is_planted};
+use crate::telemetry::traces;
 use crate::warehouse::budget::Turn;
 use crate::warehouse::load::{Outcomes, Presence, Proof};
 use crate::warehouse::streams::{Learned, StreamState};
@@ -48,8 +49,10 @@ pub(super) enum Done {
 pub(super) async fn work(bench: &Bench, source: &Source, claim: Claim) -> Done {
     let warehouse = &bench.warehouse;
     let span = tracing::info_span!(
-        "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id
+        "window", stream = %claim.stream, lane = claim.lane.as_str(), window = %claim.window, window.id = claim.id,
+        trace.id = tracing::field::Empty
     );
+    traces::mark(&span);
     let began = warehouse.clock().now();
     let turn = if claim.lane == Lane::Live { Turn::First } else { Turn::Later };
     let metered = Metered::new(&source.budget, turn);

@@ -14,6 +14,9 @@ use crate::config::{LogFormat, LogSettings};
 pub enum LogError {
     #[error("the log level or filter is not understood: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[cfg(feature = "otel")]
+    #[error("the collector that OTEL_EXPORTER_OTLP_ENDPOINT names cannot be used: {0}")]
+    Collector(#[from] opentelemetry_otlp::ExporterBuildError),
     #[error("logging is already set up")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
@@ -23,6 +26,8 @@ pub fn install(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(directives(&settings.level))?;
     let is_terminal = std::io::stderr().is_terminal();
     let registry = tracing_subscriber::registry().with(filter);
+    #[cfg(feature = "otel")]
+    let registry = registry.with(super::traces::layer()?);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     if is_json(settings.format, is_terminal) {
         let layer = layer.json().flatten_event(true).with_current_span(true).with_span_list(false);

@@ -1,6 +1,7 @@
 //! The real binary on a real database: what each command answers, and how it exits.
 
 mod daemon;
+mod misconfigured;
 mod schema;
 
 use std::path::{Path, PathBuf};

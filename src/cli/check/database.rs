@@ -6,7 +6,7 @@ use super::Finding;
 use crate::cli::{Context, Exit, migrate, session};
 use crate::config::Settings;
 use crate::warehouse::migrate::SchemaError;
-use crate::warehouse::status::probe::{Identity, Privileges};
+use crate::warehouse::status::probe::{Identity, Privileges, Room, StreamIdentity};
 use crate::warehouse::{ConnectOptions, Warehouse, WarehouseError};
 
 const OLDEST_SERVER: i32 = 140_000;
@@ -30,7 +30,11 @@ pub(super) async fn findings(settings: &Settings, context: &Context) -> Vec<Find
         Err(error) => return vec![Finding::error("privacy key", error)],
     };
     let mut findings = vec![server(&options, &identity)];
-    findings.extend(pooler(&options).await);
+    findings.push(pooler(&options).await);
+    match options.room().await {
+        Ok(room) => findings.extend(self::room(&room, options.connections)),
+        Err(error) => findings.push(Finding::error("room", error)),
+    }
     let schema = warehouse.check_schema().await;
     let is_there = !matches!(schema, Err(WarehouseError::Schema(SchemaError::Missing)));
     findings.push(match options.privileges().await {
@@ -48,6 +52,17 @@ pub(super) async fn findings(settings: &Settings, context: &Context) -> Vec<Find
     findings
 }
 
+pub(super) async fn lacks_schema(settings: &Settings, context: &Context) -> bool {
+    let Ok(options) = session::engine_connection(settings) else { return false };
+    if options.reach().await.is_err() {
+        return false;
+    }
+    let Ok(warehouse) = session::warehouse(settings, &context.clock, &options) else { return false };
+    let is_missing = matches!(warehouse.check_schema().await, Err(WarehouseError::Schema(SchemaError::Missing)));
+    warehouse.close().await;
+    is_missing
+}
+
 fn server(options: &ConnectOptions, identity: &Identity) -> Finding {
     let found = format!("{} as {}, PostgreSQL {}", options.describe(), identity.user_name, identity.version);
     if identity.version_number < OLDEST_SERVER {
@@ -56,16 +71,61 @@ fn server(options: &ConnectOptions, identity: &Identity) -> Finding {
     Finding::fine("database", found)
 }
 
-async fn pooler(options: &ConnectOptions) -> Option<Finding> {
+async fn pooler(options: &ConnectOptions) -> Finding {
     match options.is_pooled_by_transaction().await {
-        Ok(true) => Some(Finding::warning(
+        Ok(true) => Finding::warning(
             "pooler",
             "a pooler hands sessions from client to client",
             "a run works with it; `koresync migrate` needs a direct URL",
-        )),
-        Ok(false) => None,
-        Err(error) => Some(Finding::error("pooler", error)),
+        ),
+        Ok(false) => Finding::fine("pooler", "none: a session stays with its client"),
+        Err(error) => Finding::error("pooler", error),
     }
+}
+
+/// What may fill up: connections, and WAL that somebody keeps from being recycled.
+fn room(room: &Room, needed: u32) -> Vec<Finding> {
+    // Leases are renewed apart from the work, and members of dimensions made apart from both.
+    let needed = 2 * i64::from(needed) + 1;
+    let left = room.connections_most - (room.connections - room.connections_ours);
+    let connections = format!("{left} of {} left for koresync, which may take {needed}", room.connections_most);
+    let connections = if left < needed {
+        let mend = "raise max_connections, lower sync.workers, or go through a pooler";
+        Finding::warning("connections", connections, mend)
+    } else {
+        Finding::fine("connections", connections)
+    };
+    let wal = room.wal_bytes.map_or_else(
+        || "how much WAL there is only a member of pg_monitor sees".to_owned(),
+        |bytes| format!("{} of WAL", size(bytes)),
+    );
+    let found = format!("{} of data, {wal}; how much of the disk is free no SQL tells", size(room.database_bytes));
+    let disk = if room.is_archiving_failing {
+        Finding::warning(
+            "disk",
+            format!("{found}; the WAL archiver fails, so WAL piles up"),
+            "mend archive_command; see pg_stat_archiver",
+        )
+    } else if room.idle_slots > 0 {
+        let found = format!("{found}; {} replication slots are read by nobody, so WAL piles up", room.idle_slots);
+        Finding::warning("disk", found, "drop them, or start who reads them; see pg_replication_slots")
+    } else if room.wal_bytes.is_some_and(|bytes| bytes > 4 * room.wal_bytes_meant) {
+        let found = format!("{found}, four times max_wal_size");
+        Finding::warning(
+            "disk",
+            found,
+            "see pg_stat_archiver, pg_replication_slots and wal_keep_size for what keeps it",
+        )
+    } else {
+        Finding::fine("disk", found)
+    };
+    vec![connections, disk]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn size(bytes: i64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1_024.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1_024.0) }
 }
 
 fn rights(identity: &Identity, privileges: &Privileges, is_schema_there: bool) -> Finding {
@@ -154,7 +214,7 @@ async fn streams(settings: &Settings, warehouse: &Warehouse) -> Vec<Finding> {
         match held.iter().find(|held| held.stream == stream.name) {
             None => Finding::fine(check, "new to the warehouse"),
             Some(held) if held.account_id == stream.api.account_id && held.stream_id == stream.stream_id => {
-                Finding::fine(check, "the one that filled the warehouse")
+                Finding::fine(check, format!("the one that filled the warehouse; {}", habits(held)))
             }
             Some(held) => Finding::failed(
                 check,
@@ -165,4 +225,58 @@ async fn streams(settings: &Settings, warehouse: &Warehouse) -> Vec<Finding> {
         }
     });
     judged.collect()
+}
+
+/// What was learned of the vendor.
+fn habits(held: &StreamIdentity) -> String {
+    let mut habits = vec![match held.paging.as_deref() {
+        None => "no window had two pages yet".to_owned(),
+        Some("offset") => "pages go by offset".to_owned(),
+        Some("page") => "pages go by page, the offset counts for nothing".to_owned(),
+        Some(_) => "the offset counts pages".to_owned(),
+    }];
+    habits.extend(held.page_limit.map(|limit| format!("{limit} records a page at most")));
+    habits.extend(held.pages_max.map(|pages| format!("no more than {pages} pages of a range")));
+    habits.extend((held.is_total_rows == Some(false)).then(|| "its total counts something else than rows".to_owned()));
+    habits.extend(match held.filter_field.as_deref() {
+        Some("start") => Some("dates are compared with the start".to_owned()),
+        Some(_) => {
+            Some(format!("dates are compared with another time, up to {} s after the start", held.filter_lag_seconds))
+        }
+        None => None,
+    });
+    habits.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn what_fills_up_is_told_with_its_mend() {
+        let well = Room {
+            database_bytes: 5 << 30,
+            wal_bytes: Some(1 << 30),
+            wal_bytes_meant: 1 << 30,
+            is_archiving_failing: false,
+            idle_slots: 0,
+            connections_most: 97,
+            connections: 20,
+            connections_ours: 10,
+        };
+        let verdicts = |told: Room| room(&told, 8).iter().map(|finding| finding.verdict).collect::<Vec<_>>();
+        assert_eq!(verdicts(well.clone()), [Verdict::Fine, Verdict::Fine]);
+        assert!(room(&well, 8)[1].found.starts_with("5.0 GiB of data, 1.0 GiB of WAL;"), "{:?}", room(&well, 8));
+        // 17 may be taken; those of a daemon that runs are its own.
+        assert_eq!(verdicts(Room { connections: 90, ..well.clone() })[0], Verdict::Fine);
+        assert_eq!(verdicts(Room { connections: 91, ..well.clone() })[0], Verdict::Warning);
+        for full in [
+            Room { is_archiving_failing: true, ..well.clone() },
+            Room { idle_slots: 1, ..well.clone() },
+            Room { wal_bytes: Some((4 << 30) + 1), ..well },
+        ] {
+            assert_eq!(verdicts(full.clone())[1], Verdict::Warning, "{full:?}");
+        }
+    }
 }

@@ -30,6 +30,25 @@ pub struct Privileges {
     pub can_migrate: bool,
 }
 
+/// Room on the server. How much of its disk is free no SQL tells.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Room {
+    pub database_bytes: i64,
+    /// `None` for a login that may not look.
+    pub wal_bytes: Option<i64>,
+    /// `max_wal_size`.
+    pub wal_bytes_meant: i64,
+    /// The last try of the archiver failed: WAL is kept until one succeeds.
+    pub is_archiving_failing: bool,
+    /// Replication slots that nobody reads: WAL is kept for them.
+    pub idle_slots: i64,
+    /// For who is no superuser.
+    pub connections_most: i64,
+    pub connections: i64,
+    /// Of daemons that run.
+    pub connections_ours: i64,
+}
+
 impl ConnectOptions {
     /// A connection made and closed. Errors tell why there is none, after 5 s at the latest.
     pub async fn reach(&self) -> Result<(), WarehouseError> {
@@ -85,6 +104,30 @@ impl ConnectOptions {
         Ok(Privileges { closed_tables, can_skip_key_checks: asked.is_ok(), can_migrate })
     }
 
+    /// What room the server has, as far as this login may see.
+    pub async fn room(&self) -> Result<Room, WarehouseError> {
+        let mut connection = self.connect_alone().await?;
+        let mut transaction = connection.begin_with(pool::BEGIN_ANYWHERE).await?;
+        let mut room: Room = sqlx::query_as(
+            "select pg_database_size(current_database()) as database_bytes, null::bigint as wal_bytes, \
+               pg_size_bytes(current_setting('max_wal_size')) as wal_bytes_meant, \
+               (select coalesce(failed_count > 0 and last_failed_time > coalesce(last_archived_time, '-infinity'), false) from pg_stat_archiver) \
+                 as is_archiving_failing, \
+               (select count(*) from pg_replication_slots where not active) as idle_slots, \
+               current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint as connections_most, \
+               (select coalesce(sum(numbackends), 0)::bigint from pg_stat_database) as connections, \
+               (select count(*) from pg_stat_activity where application_name = 'koresync') as connections_ours",
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
+        // Only a member of pg_monitor may look.
+        let wal = sqlx::query_scalar("select coalesce(sum(size), 0)::bigint from pg_ls_waldir()");
+        room.wal_bytes = wal.fetch_one(&mut *transaction).await.ok();
+        transaction.rollback().await?;
+        connection.close().await.ok();
+        Ok(room)
+    }
+
     pub(in crate::warehouse) async fn connect_alone(&self) -> Result<PgConnection, WarehouseError> {
         // The link beneath gives up by itself; a server that takes the connection and then says nothing
         // does not. Nothing is pooled here, so that giving up leaves nothing behind.
@@ -95,12 +138,23 @@ impl ConnectOptions {
     }
 }
 
-/// Which of the vendor's streams a stream's rows came from.
+/// Which of the vendor's streams a stream's rows came from, and what was learned of it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct StreamIdentity {
     pub stream: String,
     pub account_id: String,
     pub stream_id: String,
+    /// What counts of a request for a page: `offset`, `page`, `offset_as_pages`; `None` until a window had two pages.
+    pub paging: Option<String>,
+    /// No answer holds more records.
+    pub page_limit: Option<i32>,
+    /// No offset beyond so many pages is answered.
+    pub pages_max: Option<i32>,
+    /// Whether the total counts rows.
+    pub is_total_rows: Option<bool>,
+    /// `start`, or `other`: what the dates of a request are compared with.
+    pub filter_field: Option<String>,
+    pub filter_lag_seconds: i64,
 }
 
 impl Warehouse {
@@ -110,8 +164,11 @@ impl Warehouse {
     }
 
     pub async fn stream_identities(&self) -> Result<Vec<StreamIdentity>, WarehouseError> {
-        Ok(sqlx::query_as("select stream, account_id, stream_id from koresync.streams order by stream")
-            .fetch_all(&self.pool)
-            .await?)
+        Ok(sqlx::query_as(
+            "select stream, account_id, stream_id, paging, page_limit, pages_max, is_total_rows, filter_field, filter_lag_seconds \
+             from koresync.streams order by stream",
+        )
+        .fetch_all(&self.pool)
+        .await?)
     }
 }
