@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check alerts-check schema bi
+.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check alerts-check schema bi page-check
 
 help: ## This list
 	@echo "make targets:"
@@ -110,6 +110,9 @@ bi: setup ## What BI tools make of the warehouse: dbt, Superset, SQLAlchemy, JDB
 
 demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its status page
 	$(CARGO) run --release -- demo
+
+page-check: setup ## The status page in headless Chromium; pictures go to target/browser (needs node, npm and Chromium)
+	@CARGO='$(CARGO)' sh tests/browser/run.sh
 
 bench: setup ## What it costs, against COPY alone and by hand; half an hour (SECTIONS=fresh CONTACTS=20000 RUNS=3: less)
 	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' HELD='$(HELD)' $(CARGO) bench --bench bench

@@ -7,7 +7,7 @@
 //! - [`api`], [`normalise`], [`warehouse`]: the vendor's client, the mapping, the SQL. None knows another.
 //! - [`sync`]: the engine that joins those three.
 //! - [`faults`]: what tests do to the program on purpose; nothing in any other build.
-//! - [`server`]: health and metrics over HTTP. [`cli`]: the commands.
+//! - [`status`]: how things stand, for people. [`server`]: that as a page, health and metrics over HTTP. [`cli`]: the commands.
 //! - `simulate`, `demo`: the simulated vendor and the demonstration, with the feature `demo` alone.
 //!
 //! What each rests on, why it is built so, and how to check it: ARCHITECTURE.md.
@@ -24,6 +24,7 @@ pub mod normalise;
 pub mod server;
 #[cfg(feature = "demo")]
 pub mod simulate;
+pub mod status;
 pub mod sync;
 pub mod telemetry;
 pub mod warehouse;

@@ -9,13 +9,12 @@ use std::time::Duration;
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
-use super::progress::coarse;
-use super::status::{BackfillReport, time};
 use super::table::{Align, Table};
 use super::{Context, Ended, Exit, moment, output, session};
 use crate::config::{Settings, StreamSettings};
-use crate::domain::Window;
 use crate::domain::window::floor_to_second;
+use crate::domain::{Window, coarse};
+use crate::status::{BackfillReport, span, time};
 use crate::warehouse::Warehouse;
 use crate::warehouse::backfills::{Backfill, Verb};
 
@@ -96,7 +95,7 @@ pub async fn execute(args: BackfillArgs, context: &Context) -> Result<Exit, anyh
 async fn steer(command: BackfillCommand, warehouse: &Warehouse, is_json: bool) -> Result<Exit, anyhow::Error> {
     let (id, verb) = match command {
         BackfillCommand::List => {
-            let all: Vec<_> = warehouse.backfills().await?.into_iter().map(BackfillReport::from).collect();
+            let all = BackfillReport::measured(warehouse, warehouse.backfills().await?).await?;
             if is_json {
                 output::json(&all)?;
             } else {
@@ -198,11 +197,13 @@ pub(super) fn table(backfills: &[BackfillReport]) -> Table {
         ("to", Align::Left),
         ("done", Align::Right),
         ("contacts", Align::Right),
+        ("a second", Align::Right),
+        ("left", Align::Right),
         ("unverified", Align::Right),
         ("requests", Align::Right),
         ("filed by", Align::Left),
     ]);
-    for BackfillReport { backfill, progress } in backfills {
+    for BackfillReport { backfill, progress, contacts_per_second, seconds_left } in backfills {
         table.row([
             backfill.id.to_string(),
             backfill.stream.clone(),
@@ -211,6 +212,8 @@ pub(super) fn table(backfills: &[BackfillReport]) -> Table {
             time(backfill.to_at),
             format!("{:.1} %", progress * 100.0),
             backfill.contacts.to_string(),
+            contacts_per_second.map_or_else(String::new, |rate| format!("{rate:.1}")),
+            seconds_left.map_or_else(String::new, |left| span(TimeDelta::seconds(left))),
             backfill.windows_unverified.to_string(),
             backfill.requests.to_string(),
             backfill.origin.clone(),

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::lifecycle::Lifecycle;
-use super::progress::{Progress, coarse};
+use super::progress::Progress;
 use super::session::{self, Patience};
 use super::table::{Align, Table};
 use super::{Context, Ended, Exit, run};
@@ -24,6 +24,7 @@ use crate::demo::postgres::{self, PrivatePostgres};
 use crate::demo::stage::{self, Account, Extent, STREAM};
 use crate::demo::{comparison, questions};
 use crate::domain::clock::SharedClock;
+use crate::domain::coarse;
 use crate::simulate;
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::logs;
@@ -113,13 +114,20 @@ impl Demo {
         Teller::line("koresync shows itself: all of it is on 127.0.0.1, and goes when it ends.")?;
         Teller::blank()?;
         let stage = Box::pin(self.set()).await?;
-        let server = if self.goes_on { Some(live::Server::bind().await?) } else { None };
+        let server = if self.goes_on {
+            Some(live::Server::bind(Arc::clone(&stage.settings), Arc::clone(&self.clock)).await?)
+        } else {
+            None
+        };
         if let Some(server) = &server {
             Teller::note(&format!("status page: http://{}", server.address()))?;
         }
         let patience = Patience::Until(stage.settings.sync.give_up);
         let prepared = session::prepare(&stage.settings, &self.clock, patience, &self.stop).await?;
         let warehouse = prepared.ok_or_else(stopped)?;
+        if let Some(server) = &server {
+            server.open(&warehouse);
+        }
         let ended = Box::pin(self.mirror_and_show(&stage, &warehouse, server)).await;
         warehouse.close().await;
         if self.goes_on && ended.is_ok() {

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::lifecycle::Lifecycle;
-use super::status::time;
 use super::table::{Align, Table};
 use super::{Context, Exit, output, session};
 use crate::config::Settings;
+use crate::status::time;
 use crate::sync::requeue;
 use crate::telemetry::logs;
 use crate::warehouse::load::requeue::Selection;

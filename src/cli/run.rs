@@ -15,6 +15,7 @@ use crate::config::{Exposure, Settings};
 use crate::domain::clock::SharedClock;
 use crate::server::notify::{self, Heartbeat};
 use crate::server::{self, CheckState, Readiness};
+use crate::status::Board;
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::{logs, metrics};
 use crate::warehouse::Warehouse;
@@ -70,7 +71,9 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     let readiness = Readiness::awaiting(CHECKS);
     let heartbeat = Heartbeat::default();
     let listen = settings.server.listen;
-    let bound = server::bind(listen, readiness.clone(), Some(heartbeat.clone()), metrics).await.map_err(|error| {
+    let board = Board::new(Arc::clone(&settings), Arc::clone(&clock));
+    let bound = server::bind(listen, readiness.clone(), Some(heartbeat.clone()), metrics, board.clone());
+    let bound = bound.await.map_err(|error| {
         Ended::new(Exit::Configuration, format!("cannot listen at server.listen = \"{listen}\": {error}"))
     })?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %bound.address, "koresync starts.");
@@ -94,7 +97,8 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     let patience = 2 * (settings.sync.poll_interval + settings.sync.lease);
     life.spawn(beat(heartbeat, Arc::clone(&progress), patience, stop.clone()));
     notify::status("waiting for the warehouse");
-    let serving = serve(settings, clock, readiness.clone(), progress, started, life.clone());
+    let serving =
+        serve(settings, clock, Watched { readiness: readiness.clone(), board }, progress, started, life.clone());
     life.spawn_critical("the engine", Box::pin(serving));
     let ending = life.wait().await;
     tracing::info!("koresync stops.");
@@ -106,11 +110,17 @@ async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, any
     }
 }
 
+/// What the HTTP server shows of the work.
+struct Watched {
+    readiness: Readiness,
+    board: Board,
+}
+
 /// Everything that needs the database, from the wait for it to the last connection closed.
 async fn serve(
     settings: Arc<Settings>,
     clock: SharedClock,
-    readiness: Readiness,
+    watched: Watched,
     progress: Arc<OnceLock<Progress>>,
     started: CancellationToken,
     life: Lifecycle,
@@ -119,7 +129,9 @@ async fn serve(
     let Some(warehouse) = session::prepare(&settings, &clock, Patience::Endless, &stop).await? else {
         return Ok(());
     };
+    let Watched { readiness, board } = watched;
     readiness.pass("schema");
+    board.open(warehouse.clone());
     let owner = session::owner();
     let engine = engine(&settings, &warehouse, &owner, &stop).await?;
     // Set once, here.

@@ -8,11 +8,11 @@ use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::progress::coarse;
 use super::{Ended, Exit, output};
 use crate::api::{self, LargeAnswers, SecretSource, SettingError};
 use crate::config::{ApiSettings, Credentials, Paging, Secret, Settings, StreamSettings, ThresholdPlace};
 use crate::domain::clock::SharedClock;
+use crate::domain::coarse;
 use crate::domain::privacy::Kind;
 use crate::domain::window::floor_to_second;
 use crate::sync::paging::Habit;
@@ -260,19 +260,10 @@ pub async fn sources(
             page_size: stream.api.page_size,
             paging: habit(stream.api.paging),
             include_below_threshold: stream.api.include_below_threshold,
-            poll_interval: poll_interval(settings, stream),
+            poll_interval: settings.poll_interval(stream),
         });
     }
     Ok(sources)
-}
-
-/// The configured interval, stretched so that polling leaves half the account's budget.
-pub fn poll_interval(settings: &Settings, stream: &StreamSettings) -> Duration {
-    let account = &stream.api.account_id;
-    let sharing = settings.streams.values().filter(|other| other.api.account_id == *account).count();
-    let sharing = u32::try_from(sharing).unwrap_or(u32::MAX);
-    let least = Duration::from_mins(2).saturating_mul(sharing) / stream.api.requests_per_minute.max(1);
-    settings.sync.poll_interval.max(least)
 }
 
 /// The client of a stream's server. Sends nothing yet.
@@ -365,7 +356,7 @@ mod tests {
 
     #[test]
     fn polling_leaves_half_of_the_accounts_budget() {
-        let interval = |settings: &Settings, name: &str| poll_interval(settings, &settings.streams[name]);
+        let interval = |settings: &Settings, name: &str| settings.poll_interval(&settings.streams[name]);
         let slow = settings(2);
         // Two streams that poll every two minutes send one request a minute: half of two.
         assert_eq!(interval(&slow, "one"), Duration::from_mins(2));

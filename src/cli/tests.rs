@@ -103,7 +103,10 @@ fn completions_and_manual_name_every_command() {
 async fn healthcheck_follows_readyz() {
     let readiness = server::Readiness::awaiting(["database"]);
     let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-    let bound = server::bind(([127, 0, 0, 1], 0).into(), readiness.clone(), None, metrics).await.expect("a listener");
+    let settings = Loader::default().load_text("test.toml", "").expect("settings");
+    let board = crate::status::Board::new(Arc::new(settings), Arc::new(SystemClock));
+    let bound = server::bind(([127, 0, 0, 1], 0).into(), readiness.clone(), None, metrics, board);
+    let bound = bound.await.expect("a listener");
     let address = bound.address;
     let stopping = tokio_util::sync::CancellationToken::new();
     let running = tokio::spawn(bound.run(stopping.clone()));

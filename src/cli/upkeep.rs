@@ -267,7 +267,7 @@ impl Upkeep {
             .map(|status| now - self.settle_of(&status.stream, settlings) - status.watermark)
             .max()
             .and_then(|lag| lag.to_std().ok());
-        let lag = super::progress::coarse(lag.unwrap_or_default());
+        let lag = crate::domain::coarse(lag.unwrap_or_default());
         notify::status(&format!("{} streams, {} refused, behind by {lag}", streams.len(), refused.len()));
     }
 }

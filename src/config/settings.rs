@@ -141,6 +141,8 @@ pub struct SyncSettings {
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
+    /// Whether the status page lets operators act, each time with the token.
+    pub actions: bool,
     pub token: Option<Secret>,
 }
 
@@ -240,6 +242,15 @@ impl Settings {
             })
             .collect();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    /// `sync.poll_interval`, stretched so that polling leaves half of the account's budget.
+    pub fn poll_interval(&self, stream: &StreamSettings) -> Duration {
+        let account = &stream.api.account_id;
+        let sharing = self.streams.values().filter(|other| other.api.account_id == *account).count();
+        let sharing = u32::try_from(sharing).unwrap_or(u32::MAX);
+        let least = Duration::from_mins(2).saturating_mul(sharing) / stream.api.requests_per_minute.max(1);
+        self.sync.poll_interval.max(least)
     }
 
     /// Each secret that is a file once, whoever uses it, by its path.
@@ -390,13 +401,13 @@ fn read_server(mut section: Section<'_>) -> ServerSettings {
     let listen = section.socket("listen");
     let listen = section.or("listen", listen, SocketAddr::from(([127, 0, 0, 1], 9464)));
     let actions = section.flag("actions");
-    if actions == Some(true) {
-        section.refuse("actions", "actions are not supported by this version; remove the key or set it to false");
-    }
-    section.or("actions", actions, false);
     let token = section.secret("token");
+    if actions == Some(true) && token.is_none() {
+        section.refuse("actions", "actions need a token: set token or token_file in [server]");
+    }
+    let actions = section.or("actions", actions, false);
     section.finish(PLACES);
-    ServerSettings { listen, token }
+    ServerSettings { listen, actions, token }
 }
 
 fn read_retention(mut section: Section<'_>) -> RetentionSettings {

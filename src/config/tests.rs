@@ -223,7 +223,7 @@ fn every_rule_is_checked() {
         ("[sync]\nworkers = 0", "from 1 to 64"),
         ("[sync]\nmax_window_bytes = \"16 parsecs\"", "number of bytes"),
         ("[server]\nlisten = \"localhost\"", "IP address"),
-        ("[server]\nactions = true", "not supported by this version"),
+        ("[server]\nactions = true", "actions need a token"),
         ("[privacy]\nagent_name = \"hash\"", "privacy.key: missing: agent_name is not \"keep\", so a key is needed"),
         ("[privacy]\nauditor_name = \"mask\"", "\"keep\" or \"hash\" or \"drop\""),
         ("[privacy]\nkey = \"hunter2\"", "16 characters or more"),

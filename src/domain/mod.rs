@@ -8,6 +8,7 @@ pub mod payload;
 pub mod privacy;
 pub mod rows;
 pub mod settling;
+pub mod span;
 pub mod window;
 
 pub use clock::{Clock, SystemClock};
@@ -16,4 +17,5 @@ pub use hash::ContentHash;
 pub use key::contact_key;
 pub use payload::Payload;
 pub use settling::{Delays, Settle};
+pub use span::coarse;
 pub use window::Window;

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::notify::Heartbeat;
 use super::pages;
 use super::readiness::Readiness;
+use crate::status::Board;
 
 /// Side by side. One more ends the oldest: whoever holds connections open and asks nothing must not keep others out, and
 /// an answer takes no longer than a moment.
@@ -46,10 +47,12 @@ pub async fn bind(
     readiness: Readiness,
     heartbeat: Option<Heartbeat>,
     metrics: PrometheusHandle,
+    board: Board,
 ) -> std::io::Result<Bound> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    Ok(Bound { listener, router: pages::router(readiness, heartbeat, metrics.clone()), metrics, address })
+    let router = pages::router(readiness, heartbeat, metrics.clone(), board);
+    Ok(Bound { listener, router, metrics, address })
 }
 
 impl Bound {

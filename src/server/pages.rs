@@ -1,4 +1,4 @@
-//! The pages.
+//! What machines ask: liveness, readiness, metrics.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,12 +6,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::notify::Heartbeat;
 use super::readiness::{CheckState, Readiness};
+use super::status::{self, Shown};
+use crate::status::Board;
 
 /// A daemon that makes no progress for so long hangs. As long as the service manager waits (`WatchdogSec=`).
 const STANDSTILL: Duration = Duration::from_mins(1);
@@ -23,26 +25,20 @@ struct Pages {
     metrics: PrometheusHandle,
 }
 
-/// GET and HEAD alone; anything else is 405, and an unknown path 404.
-pub(super) fn router(readiness: Readiness, heartbeat: Option<Heartbeat>, metrics: PrometheusHandle) -> Router {
+/// GET and HEAD alone, but for what `server.actions` allows; anything else is 405, and an unknown path 404.
+pub(super) fn router(
+    readiness: Readiness,
+    heartbeat: Option<Heartbeat>,
+    metrics: PrometheusHandle,
+    board: Board,
+) -> Router {
+    let shown = Shown { board, readiness: readiness.clone() };
     Router::new()
-        .route("/", get(index))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .with_state(Pages { readiness, heartbeat, metrics })
-}
-
-async fn index(State(pages): State<Pages>) -> Html<String> {
-    let state = if pages.readiness.is_ready() { "ready" } else { "not ready" };
-    Html(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>koresync</title>\n\
-         <h1>koresync {version}</h1>\n<p>The daemon is {state}.</p>\n<ul>\n\
-         <li><a href=\"/readyz\">/readyz</a>: every check by name</li>\n\
-         <li><a href=\"/livez\">/livez</a>: the process gets on</li>\n\
-         <li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n</ul>\n</html>\n",
-        version = env!("CARGO_PKG_VERSION"),
-    ))
+        .merge(status::router(shown))
 }
 
 /// Asks nobody: what waits for its database lives, and what gets round to nothing does not.

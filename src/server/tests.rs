@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -7,6 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::notify::Heartbeat;
 use super::*;
+use crate::config::Loader;
+use crate::domain::SystemClock;
+use crate::status::Board;
+
+/// Of a daemon that waits for its warehouse.
+fn board() -> Board {
+    let settings = Loader::default().load_text("test.toml", "").expect("settings");
+    Board::new(Arc::new(settings), Arc::new(SystemClock))
+}
 
 struct Running {
     address: SocketAddr,
@@ -22,8 +32,9 @@ async fn start() -> Running {
 async fn start_with(heartbeat: Heartbeat) -> Running {
     let readiness = Readiness::awaiting(["database", "schema", "streams"]);
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let bound =
-        bind(([127, 0, 0, 1], 0).into(), readiness.clone(), Some(heartbeat), metrics).await.expect("a listener");
+    let bound = bind(([127, 0, 0, 1], 0).into(), readiness.clone(), Some(heartbeat), metrics, board())
+        .await
+        .expect("a listener");
     let stopping = CancellationToken::new();
     let address = bound.address;
     let task = tokio::spawn(bound.run(stopping.clone()));
@@ -126,5 +137,22 @@ async fn it_stops_when_told_even_with_an_idle_connection() {
 async fn a_taken_port_is_told_at_once() {
     let server = start().await;
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    assert!(bind(server.address, Readiness::default(), None, metrics).await.is_err());
+    assert!(bind(server.address, Readiness::default(), None, metrics, board()).await.is_err());
+}
+
+#[tokio::test]
+async fn while_the_warehouse_is_waited_for_the_page_says_so() {
+    let server = start().await;
+    server.readiness.fail("database", "no connection to <db>");
+    let page = server.ask("GET", "/").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("The warehouse is out of reach"), "{page}");
+    assert!(page.contains("<b>database</b>: no connection to &lt;db&gt;"), "{page}");
+    assert!(page.contains("content-security-policy: default-src 'none'; style-src 'self'"), "{page}");
+    for path in
+        ["/streams/support", "/windows/1", "/streams/x/windows?from=2026-03-01T00:00:00Z&to=2026-03-02T00:00:00Z"]
+    {
+        let answer = server.ask("GET", path).await;
+        assert!(answer.contains("waited for"), "{path}: {answer}");
+    }
+    assert!(server.ask("GET", "/status.json").await.starts_with("HTTP/1.1 503"));
 }

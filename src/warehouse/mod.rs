@@ -14,6 +14,7 @@ pub mod erasure;
 pub mod error;
 pub mod gauges;
 pub mod hiding;
+pub mod ledger;
 mod link;
 pub mod load;
 mod locks;

@@ -390,11 +390,16 @@ impl Warehouse {
         .await?)
     }
 
-    /// Adds to what a lane of a stream spent today.
+    /// Adds to what a lane of a stream spent today and in this minute; minutes are kept for three hours.
     pub async fn note_spending(&self, stream: &str, lane: Lane, requests: u64) -> Result<(), WarehouseError> {
         sqlx::query(
-            "insert into koresync.spending as s (stream, day, lane, requests) \
-             values ($1, (coalesce($4, clock_timestamp()) at time zone 'UTC')::date, $2, $3) \
+            "with n as (select coalesce($4, clock_timestamp()) as now), \
+             over as (delete from koresync.spending_by_minute where minute < (select now from n) - interval '3 hours'), \
+             minutes as (insert into koresync.spending_by_minute as s (minute, stream, lane, requests) \
+               select date_trunc('minute', now), $1, $2, $3 from n \
+               on conflict (minute, stream, lane) do update set requests = s.requests + excluded.requests) \
+             insert into koresync.spending as s (stream, day, lane, requests) \
+             select $1, (now at time zone 'UTC')::date, $2, $3 from n \
              on conflict (stream, day, lane) do update set requests = s.requests + excluded.requests",
         )
         .bind(stream)

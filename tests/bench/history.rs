@@ -18,6 +18,8 @@ pub struct History<'a> {
     vendor: Vendor,
     cluster: &'a Cluster,
     folder: &'a std::path::Path,
+    /// Until the vendor has ended.
+    _records: Records,
 }
 
 /// A part that was loaded.
@@ -32,7 +34,8 @@ impl<'a> History<'a> {
         let days = u32::try_from(contacts.div_ceil(A_DAY)).context("so many days?")?;
         let extent = Extent::until_now(contacts, days);
         let records = Records::render(folder, extent)?;
-        Ok(Self { index: Index::read(&records.path)?, extent, vendor: Vendor::start(&records)?, cluster, folder })
+        let (index, vendor) = (Index::read(&records.path)?, Vendor::start(&records)?);
+        Ok(Self { index, extent, vendor, cluster, folder, _records: records })
     }
 
     /// The whole second in which contact `number` starts, at most the end.

@@ -4,7 +4,7 @@
 //! in the same run, in turns, so that the noise of the machine meets both; the median of several is told
 //! with the least and the greatest. It reads `/proc`, so it works on Linux alone.
 //!
-//! From the environment: `SECTIONS` (`fresh,staging,reread,recheck,rebuild,normalise,growth,views,budget,replicas,idle`; all, if not given),
+//! From the environment: `SECTIONS` (`fresh,staging,reread,recheck,rebuild,normalise,growth,views,page,budget,replicas,idle`; all, if not given),
 //! `CONTACTS` (the sizes of the fresh load, `20000,200000`; the least is used
 //! everywhere else), `HELD` (contacts held where growth and views are measured, 1000000), `RUNS` (repetitions, 5).
 
@@ -16,6 +16,7 @@ mod growth;
 mod history;
 mod idle;
 mod mapper;
+mod page;
 mod postgres;
 mod process;
 mod rebuild;
@@ -86,6 +87,9 @@ async fn run() -> anyhow::Result<()> {
     }
     if bench.settings.has(Section::Views) {
         Box::pin(views::measure(&mut bench)).await?;
+    }
+    if bench.settings.has(Section::Page) {
+        Box::pin(page::measure(&mut bench)).await?;
     }
     if bench.settings.has(Section::Budget) {
         Box::pin(budget::measure(&mut bench)).await?;

@@ -15,12 +15,13 @@ pub enum Section {
     Normalise,
     Growth,
     Views,
+    Page,
     Budget,
     Replicas,
     Idle,
 }
 
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("fresh", Section::Fresh),
     ("staging", Section::Staging),
     ("reread", Section::Reread),
@@ -29,6 +30,7 @@ const SECTIONS: [(&str, Section); 11] = [
     ("normalise", Section::Normalise),
     ("growth", Section::Growth),
     ("views", Section::Views),
+    ("page", Section::Page),
     ("budget", Section::Budget),
     ("replicas", Section::Replicas),
     ("idle", Section::Idle),

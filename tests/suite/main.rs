@@ -31,6 +31,7 @@ mod retention;
 mod secrets;
 mod service_manager;
 mod settling;
+mod status_page;
 mod support;
 mod upgrades;
 mod vendor_page;

@@ -8,11 +8,10 @@ use serde::Serialize;
 use super::Order;
 use crate::api::{Budget, Client, PageRequest};
 use crate::cli::metering::Meter;
-use crate::cli::progress::coarse;
-use crate::cli::status::time;
 use crate::cli::{Context, Ended, Exit, output, session};
 use crate::config::Settings;
-use crate::domain::Window;
+use crate::domain::{Window, coarse};
+use crate::status::time;
 
 /// A window that sizes itself holds about so many full pages, and is at most so long.
 const PAGES_OF_A_WINDOW: u64 = 25;

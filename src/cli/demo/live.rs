@@ -8,7 +8,10 @@ use super::telling::{Teller, grouped};
 use super::{Demo, STREAM, Stage, ledger, run, session, stage};
 use crate::cli::Exit;
 use crate::cli::upkeep::{CHECKS, Upkeep};
+use crate::config::Settings;
+use crate::domain::clock::SharedClock;
 use crate::server::{self, Bound, Readiness};
+use crate::status::Board;
 use crate::sync::Mode;
 use crate::telemetry::metrics;
 use crate::warehouse::Warehouse;
@@ -21,19 +24,26 @@ const LINE_EVERY: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Server {
     readiness: Readiness,
+    board: Board,
     address: SocketAddr,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
-    pub async fn bind() -> Result<Self, anyhow::Error> {
+    pub async fn bind(settings: Arc<Settings>, clock: SharedClock) -> Result<Self, anyhow::Error> {
         let readiness = Readiness::awaiting(CHECKS);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let bound: Bound = server::bind(address, readiness.clone(), None, metrics::install()?).await?;
+        let board = Board::new(settings, clock);
+        let bound: Bound = server::bind(address, readiness.clone(), None, metrics::install()?, board.clone()).await?;
         let address = bound.address;
         // It answers to the end, also while the rest is being stopped.
         let serving = tokio::spawn(bound.run(tokio_util::sync::CancellationToken::new()));
-        Ok(Self { readiness, address, serving })
+        Ok(Self { readiness, board, address, serving })
+    }
+
+    /// Shows the warehouse from now on.
+    pub fn open(&self, warehouse: &Warehouse) {
+        self.board.open(warehouse.clone());
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -90,7 +100,7 @@ fn invite(demo: &Demo, stage: &Stage, server: &Server) -> Result<(), anyhow::Err
     for (name, value) in [
         ("psql", format!("psql {}", stage.url(stage::ANALYST))),
         ("status", format!("koresync --config {file} status")),
-        ("page", format!("http://{} with /livez, /readyz and /metrics", server.address())),
+        ("page", format!("http://{}, with /livez, /readyz and /metrics", server.address())),
     ] {
         Teller::line(&format!("  {name:<10} {value}"))?;
     }

@@ -4,11 +4,19 @@ use std::fmt::Write as _;
 
 use chrono::TimeDelta;
 
-use super::{Report, span, time};
 use crate::cli::table::{Align, Table};
+use crate::status::grid::floor_to_hour;
+use crate::status::{Level, MinuteOfSpending, Report, span, time};
 
-pub(super) fn render(report: &Report) -> String {
-    let mut text = streams_table(report).render();
+/// Eighths of a line, for a bar an hour.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const LANES: [&str; 3] = ["live", "backfill", "recheck"];
+/// Processes that have ended are told so many of.
+const ENDED_RUNS: usize = 3;
+
+pub(super) fn render(report: &Report, is_coloured: bool) -> String {
+    let mut text = verdict(report, is_coloured);
+    text.push_str(&streams_table(report).render());
     for stream in &report.never_run {
         let _ = writeln!(text, "{stream}: never run; `koresync run` begins with it");
     }
@@ -17,6 +25,8 @@ pub(super) fn render(report: &Report) -> String {
             let _ = writeln!(text, "{}: {}", stream.status.stream, words.replace(char::is_control, " "));
         }
     }
+    text.push_str(&recent(report));
+    text.push_str(&troubled(report));
     if !report.windows.is_empty() {
         let mut table = Table::new([
             ("stream", Align::Left),
@@ -46,9 +56,17 @@ pub(super) fn render(report: &Report) -> String {
         text.push_str(&super::settling::told(&report.settling));
     }
     if !report.budgets.is_empty() {
+        let spent = |account: &str, lane: &str| -> i64 {
+            let is_it = |s: &&MinuteOfSpending| s.account_id == account && s.lane == lane;
+            report.spending.iter().filter(is_it).map(|spent| spent.requests).sum()
+        };
         let mut table = Table::new([
             ("account", Align::Left),
             ("requests/min", Align::Right),
+            ("in the last hour", Align::Right),
+            ("live", Align::Right),
+            ("backfill", Align::Right),
+            ("recheck", Align::Right),
             ("used share", Align::Right),
             ("refusals", Align::Right),
             ("closed until", Align::Left),
@@ -58,6 +76,10 @@ pub(super) fn render(report: &Report) -> String {
             table.row([
                 budget.account_id.clone(),
                 budget.requests_per_minute.to_string(),
+                LANES.iter().map(|lane| spent(&budget.account_id, lane)).sum::<i64>().to_string(),
+                spent(&budget.account_id, "live").to_string(),
+                spent(&budget.account_id, "backfill").to_string(),
+                spent(&budget.account_id, "recheck").to_string(),
                 format!("{:.0} %", budget.share * 100.0),
                 budget.refusals.to_string(),
                 gate.map_or_else(String::new, time),
@@ -67,17 +89,114 @@ pub(super) fn render(report: &Report) -> String {
         text.push_str(&table.render());
     }
     text.push_str(&unread(report));
+    text.push_str(&runs(report));
     text
+}
+
+fn verdict(report: &Report, is_coloured: bool) -> String {
+    let (mark, colour) = match report.verdict.level {
+        Level::Good => ('✓', "\u{1b}[32m"),
+        Level::Attention => ('!', "\u{1b}[33m"),
+        Level::Bad => ('✗', "\u{1b}[31m"),
+    };
+    let line = format!("{mark} {}", report.verdict.words.replace(char::is_control, " "));
+    if is_coloured { format!("{colour}{line}\u{1b}[0m\n\n") } else { format!("{line}\n\n") }
+}
+
+/// The last 24 hours of each stream: a bar an hour, the last one still under way.
+fn recent(report: &Report) -> String {
+    let mut table = Table::new([
+        ("last 24 h", Align::Left),
+        ("an hour", Align::Left),
+        ("contacts", Align::Right),
+        ("scored", Align::Right),
+    ]);
+    let first = floor_to_hour(report.at) - TimeDelta::hours(23);
+    for stream in report.streams.iter().filter(|stream| !stream.hours.is_empty()) {
+        let most = stream.hours.iter().map(|hour| hour.contacts).max().unwrap_or(0).max(1);
+        let bar = |place: i64| {
+            let hour = stream.hours.iter().find(|hour| hour.hour == first + TimeDelta::hours(place));
+            let eighths = hour.map_or(0, |hour| (hour.contacts * 7 + most - 1) / most);
+            usize::try_from(eighths).ok().and_then(|eighths| BARS.get(eighths)).copied().unwrap_or(' ')
+        };
+        let (contacts, scored) = stream.recent();
+        let share = if contacts == 0 { 0 } else { scored * 100 / contacts };
+        table.row([
+            stream.status.stream.clone(),
+            (0..24).map(bar).collect(),
+            contacts.to_string(),
+            format!("{share} %"),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { format!("\n{}", table.render()) }
+}
+
+/// Windows that do not get on, one by one.
+fn troubled(report: &Report) -> String {
+    let mut table = Table::new([
+        ("window", Align::Right),
+        ("stream", Align::Left),
+        ("from", Align::Left),
+        ("to", Align::Left),
+        ("state", Align::Left),
+        ("tries", Align::Right),
+        ("next", Align::Left),
+    ]);
+    for window in &report.troubled {
+        table.row([
+            window.id.to_string(),
+            window.stream.clone(),
+            time(window.from_at),
+            time(window.to_at),
+            window.kind.clone(),
+            window.attempts.to_string(),
+            if window.due_at <= report.at {
+                "now".to_owned()
+            } else {
+                format!("in {}", span(window.due_at - report.at))
+            },
+        ]);
+    }
+    if table.is_empty() { String::new() } else { format!("\n{}", table.render()) }
+}
+
+/// Who is at work, and who was lately.
+fn runs(report: &Report) -> String {
+    let mut table = Table::new([
+        ("process", Align::Left),
+        ("command", Align::Left),
+        ("version", Align::Left),
+        ("began", Align::Left),
+        ("last seen", Align::Left),
+        ("outcome", Align::Left),
+    ]);
+    let (at_work, ended): (Vec<_>, Vec<_>) = report.runs.iter().partition(|run| run.ended_at.is_none());
+    for run in at_work.into_iter().chain(ended.into_iter().take(ENDED_RUNS)) {
+        table.row([
+            run.worker.clone(),
+            run.command.clone(),
+            run.program.clone(),
+            time(run.started_at),
+            format!("{} ago", span(report.at - run.seen_at)),
+            run.outcome.clone().unwrap_or_else(|| "at work".to_owned()),
+        ]);
+    }
+    if table.is_empty() { String::new() } else { format!("\n{}", table.render()) }
 }
 
 /// What could not be read: records in quarantine by reason, and what has no column since lately.
 fn unread(report: &Report) -> String {
     let mut text = String::new();
     if !report.quarantine.is_empty() {
-        let mut table =
-            Table::new([("stream", Align::Left), ("quarantined for", Align::Left), ("records", Align::Right)]);
+        let mut table = Table::new([
+            ("stream", Align::Left),
+            ("quarantined for", Align::Left),
+            ("records", Align::Right),
+            ("at, for one", Align::Left),
+        ]);
         for count in &report.quarantine {
-            table.row([count.stream.clone(), count.reason.clone(), count.records.to_string()]);
+            let place = shortened(&count.fault_path);
+            table.row([count.stream.clone(), count.reason.clone(), count.records.to_string(), place]);
         }
         text.push('\n');
         text.push_str(&table.render());

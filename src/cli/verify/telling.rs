@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::cli::output;
-use crate::cli::status::time;
 use crate::cli::table::harmless;
+use crate::status::time;
 use crate::sync::verify::{Comparison, Counted, Differing};
 use crate::warehouse::load::Proof;
 

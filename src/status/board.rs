@@ -1,0 +1,229 @@
+//! What the status page shows, at most a second old, however many look at it.
+//!
+//! A browser that goes away drops the request's future, and no database future may be dropped: so every question is asked
+//! by a task of its own, and an answer that came too late for one is there for the next.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::report::{Report, look};
+use crate::config::Settings;
+use crate::domain::clock::SharedClock;
+use crate::warehouse::backfills::Verb;
+use crate::warehouse::ledger::{LedgerWindow, Stretch};
+use crate::warehouse::{Warehouse, WarehouseError};
+
+/// What was seen this lately is shown again.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// A page is shown without its answer after so long.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// Questions beside that of the overview, side by side: they share the pool with the engine.
+const QUESTIONS: usize = 2;
+/// Days that the overview's grid shows.
+pub const DAYS: i64 = 7;
+/// Windows that the page of a range lists.
+pub const WINDOWS_MOST: i64 = 500;
+
+/// The overview: the report and the ledger of the last days.
+#[derive(Debug)]
+pub struct Overview {
+    pub report: Report,
+    pub stretches: Vec<Stretch>,
+}
+
+/// Why there is nothing new to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    pub why: String,
+    pub since: DateTime<Utc>,
+}
+
+/// What can be shown: the last thing seen, if anything was, and why it is not from now.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub overview: Option<Arc<Overview>>,
+    pub away: Option<Away>,
+}
+
+/// A question that got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// In words for the page.
+    #[error("{0}")]
+    Away(String),
+    #[error("{0}")]
+    Refused(WarehouseError),
+}
+
+#[derive(Clone)]
+pub struct Board {
+    settings: Arc<Settings>,
+    clock: SharedClock,
+    warehouse: Arc<OnceLock<Warehouse>>,
+    cache: Arc<Mutex<Cache>>,
+    questions: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Cache {
+    overview: Option<(Arc<Overview>, Instant)>,
+    looking: Option<JoinHandle<Result<Overview, WarehouseError>>>,
+    away: Option<Away>,
+}
+
+impl Board {
+    /// Shows that the warehouse is waited for until [`Board::open`].
+    pub fn new(settings: Arc<Settings>, clock: SharedClock) -> Self {
+        Self {
+            settings,
+            clock,
+            warehouse: Arc::default(),
+            cache: Arc::default(),
+            questions: Arc::new(Semaphore::new(QUESTIONS)),
+        }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// From now on there is a warehouse to ask. The first one stays.
+    pub fn open(&self, warehouse: Warehouse) {
+        let _ = self.warehouse.set(warehouse);
+    }
+
+    pub async fn overview(&self) -> Seen {
+        let mut cache = self.cache.lock().await;
+        let is_fresh = cache.overview.as_ref().is_some_and(|(_, seen)| seen.elapsed() < FRESH_FOR);
+        if !(is_fresh && cache.away.is_none()) {
+            let answer = self.look(&mut cache).await;
+            match answer {
+                Ok(overview) => {
+                    cache.overview = Some((Arc::new(overview), Instant::now()));
+                    cache.away = None;
+                }
+                Err(why) => {
+                    let since = cache.away.as_ref().map_or_else(|| self.clock.now(), |away| away.since);
+                    cache.away = Some(Away { why, since });
+                }
+            }
+        }
+        Seen { overview: cache.overview.as_ref().map(|(overview, _)| Arc::clone(overview)), away: cache.away.clone() }
+    }
+
+    async fn look(&self, cache: &mut Cache) -> Result<Overview, String> {
+        let Some(warehouse) = self.warehouse.get() else { return Err("the warehouse is being waited for".to_owned()) };
+        let looking =
+            cache.looking.get_or_insert_with(|| tokio::spawn(see(warehouse.clone(), Arc::clone(&self.settings))));
+        // It stays there if this page's reader goes away meanwhile.
+        let answer = timeout(PATIENCE, looking).await;
+        if answer.is_ok() {
+            cache.looking = None;
+        }
+        match answer {
+            Ok(Ok(seen)) => seen.map_err(|error| error.to_string()),
+            Ok(Err(_)) => Err("the look at the warehouse broke off".to_owned()),
+            Err(_) => Err(format!("the warehouse does not answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    /// The ledger of a stream over whole days, both included.
+    pub async fn stretches(
+        &self,
+        stream: &str,
+        (first, last): (NaiveDate, NaiveDate),
+    ) -> Result<Vec<Stretch>, Unanswered> {
+        let stream = stream.to_owned();
+        let begins = first.and_time(NaiveTime::MIN).and_utc();
+        let ends = last.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1);
+        self.ask(|warehouse| async move {
+            let now = warehouse.now().await?;
+            warehouse.stretches(Some(&stream), (begins, ends), now).await
+        })
+        .await
+    }
+
+    pub async fn window(&self, id: i64) -> Result<Option<LedgerWindow>, Unanswered> {
+        self.ask(move |warehouse| async move {
+            let now = warehouse.now().await?;
+            warehouse.ledger_window(id, now).await
+        })
+        .await
+    }
+
+    /// Of a stream's span, 500 windows at most.
+    pub async fn windows(
+        &self,
+        stream: &str,
+        span: (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Vec<LedgerWindow>, Unanswered> {
+        let stream = stream.to_owned();
+        self.ask(move |warehouse| async move {
+            let now = warehouse.now().await?;
+            warehouse.ledger_windows(&stream, span, now, WINDOWS_MOST).await
+        })
+        .await
+    }
+
+    /// `false` where it is not waiting.
+    pub async fn retry_window(&self, id: i64) -> Result<bool, Unanswered> {
+        self.ask(move |warehouse| async move { warehouse.retry_window(id).await }).await
+    }
+
+    /// What failed or was refused of a stream is tried again at once.
+    pub async fn retry_stream(&self, stream: &str) -> Result<(), Unanswered> {
+        let stream = stream.to_owned();
+        self.ask(move |warehouse| async move { warehouse.retry_now(&[&stream]).await }).await
+    }
+
+    pub async fn steer_backfill(&self, id: i64, verb: Verb) -> Result<(), Unanswered> {
+        self.ask(move |warehouse| async move { warehouse.steer_backfill(id, verb).await.map(drop) }).await
+    }
+
+    async fn ask<T, F>(&self, question: impl FnOnce(Warehouse) -> F) -> Result<T, Unanswered>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, WarehouseError>> + Send + 'static,
+    {
+        let away = |why: &str| Unanswered::Away(why.to_owned());
+        let warehouse = self.warehouse.get().ok_or_else(|| away("The warehouse is being waited for."))?;
+        let turn = timeout(PATIENCE, Arc::clone(&self.questions).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(away("Too many ask the warehouse just now; try again.")) };
+        let question = question(warehouse.clone());
+        let asking = tokio::spawn(async move {
+            let answer = question.await;
+            drop(turn);
+            answer
+        });
+        match timeout(PATIENCE, asking).await {
+            Ok(Ok(answer)) => answer.map_err(Unanswered::Refused),
+            Ok(Err(_)) => Err(away("The question to the warehouse broke off.")),
+            Err(_) => Err(away("The warehouse does not answer.")),
+        }
+    }
+}
+
+async fn see(warehouse: Warehouse, settings: Arc<Settings>) -> Result<Overview, WarehouseError> {
+    let seen = async {
+        let report = look(&warehouse, &settings, None).await?;
+        let first = report.at.date_naive().and_time(NaiveTime::MIN).and_utc() - TimeDelta::days(DAYS - 1);
+        let stretches = warehouse.stretches(None, (first, report.at + TimeDelta::days(1)), report.at).await?;
+        Ok(Overview { report, stretches })
+    };
+    match seen.await {
+        Err(error) => Err(warehouse.explain(error).await),
+        seen => seen,
+    }
+}
