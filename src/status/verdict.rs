@@ -70,6 +70,7 @@ impl Verdict {
         words.extend(named("refused").map(|names| format!("refused: {names}")));
         words.extend(counted(sum(|status| status.windows_failing), "window fails", "windows fail"));
         words.extend(counted(sum(|status| status.windows_unverified), "window unverified", "windows unverified"));
+        words.extend(counted(sum(|status| status.quarantined), "record in quarantine", "records in quarantine"));
         let histories: Vec<_> = backfills.iter().filter(|backfill| backfill.origin != "operator").collect();
         words.extend(match histories.as_slice() {
             [] => None,
