@@ -137,7 +137,8 @@ async fn serve(
     // Set once, here.
     let _ = progress.set(Box::new(engine.progress()));
     let run = warehouse.begin_run(&owner, "run").await?;
-    let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, Box::new(engine.database_check()));
+    let check = Box::new(engine.database_check());
+    let mut upkeep = Upkeep::new(warehouse.clone(), readiness, settings, board, check);
     upkeep.refresh().await;
     notify::ready("mirroring");
     started.cancel();

@@ -15,14 +15,15 @@ use crate::api;
 use crate::config::Settings;
 use crate::domain::settling::LATE_PART_MOST;
 use crate::server::{Readiness, notify};
+use crate::status::RecheckReport;
+use crate::status::board::{Board, Overview, see};
 use crate::telemetry::metrics::{
     APPEARANCE, BACKFILL_PROGRESS, BACKFILLS_OPEN, BUDGET_SHARE, COUNT_MISMATCH_WINDOWS, LAST_SUCCESS,
     QUARANTINE_LAST_NEW, QUARANTINED, RECHECK_OVERDUE, RECHECKS_DUE, RUNGS_GIVEN_UP, SCORING, SETTLE, SETTLE_EXCEEDED,
     SETTLE_LATE, STREAM_REFUSED, TOKEN_EXPIRES, UNKNOWN_FIELD_LAST_NEW, WATERMARK, WINDOWS, WINDOWS_FAILING,
 };
 use crate::warehouse::gauges::{AccountGauges, StreamGauges};
-use crate::warehouse::quarantine::ReasonCount;
-use crate::warehouse::rechecks::RecheckStatus;
+use crate::warehouse::ledger::FaultExample;
 use crate::warehouse::settling::Settling;
 use crate::warehouse::status::{StreamStatus, WindowCount};
 use crate::warehouse::{Warehouse, WarehouseError};
@@ -41,11 +42,7 @@ type Seen = Result<Look, WarehouseError>;
 /// What gauges and readiness are set from.
 #[derive(Debug)]
 struct Look {
-    streams: Vec<StreamStatus>,
-    windows: Vec<WindowCount>,
-    quarantine: Vec<ReasonCount>,
-    rechecks: Vec<RecheckStatus>,
-    settlings: Vec<Settling>,
+    overview: Overview,
     gauges: Vec<StreamGauges>,
     accounts: Vec<AccountGauges>,
 }
@@ -54,6 +51,8 @@ pub struct Upkeep {
     warehouse: Warehouse,
     readiness: Readiness,
     settings: Arc<Settings>,
+    /// Shows each look as the status page.
+    board: Board,
     /// What the engine last met.
     database_check: DatabaseCheck,
     /// Gauges set before: one whose windows are gone must fall to 0.
@@ -79,12 +78,14 @@ impl Upkeep {
         warehouse: Warehouse,
         readiness: Readiness,
         settings: Arc<Settings>,
+        board: Board,
         database_check: DatabaseCheck,
     ) -> Self {
         Self {
             warehouse,
             readiness,
             settings,
+            board,
             database_check,
             set_before: BTreeSet::new(),
             quarantined_before: BTreeSet::new(),
@@ -107,7 +108,10 @@ impl Upkeep {
     pub async fn refresh(&mut self) {
         self.set_token_ends().await;
         // A task of its own, since nothing that uses the database may be cancelled.
-        let mut looking = self.looking.take().unwrap_or_else(|| tokio::spawn(look(self.warehouse.clone())));
+        let mut looking = self
+            .looking
+            .take()
+            .unwrap_or_else(|| tokio::spawn(look(self.warehouse.clone(), Arc::clone(&self.settings))));
         let seen = match tokio::time::timeout(PATIENCE, &mut looking).await {
             Ok(Ok(seen)) => seen.map_err(|error| error.to_string()),
             Ok(Err(_)) => Err("the look at the database panicked".to_owned()),
@@ -117,18 +121,22 @@ impl Upkeep {
             }
         };
         match seen {
-            Ok(Look { streams, windows, quarantine, rechecks, settlings, gauges, accounts }) => {
+            Ok(Look { overview, gauges, accounts }) => {
+                let overview = Arc::new(overview);
+                let Overview { report, settlings, .. } = &*overview;
+                let streams: Vec<&StreamStatus> = report.streams.iter().map(|stream| &stream.status).collect();
                 match (self.database_check)() {
                     Ok(()) => self.readiness.pass("database"),
                     Err(why) => self.readiness.fail("database", why),
                 }
-                self.set_gauges(&streams, windows);
+                self.set_gauges(&streams, &report.windows);
                 set_stream_gauges(&gauges);
                 set_account_gauges(&accounts);
-                self.set_quarantine(quarantine);
-                self.set_rechecks(&rechecks);
-                self.set_settling(&streams, &settlings);
-                self.set_streams(&streams, &settlings);
+                self.set_quarantine(&report.quarantine);
+                self.set_rechecks(&report.rechecks);
+                self.set_settling(&streams, settlings);
+                self.set_streams(&streams, settlings);
+                self.board.show(overview).await;
             }
             Err(why) => {
                 tracing::debug!(why, "The gauges could not be refreshed.");
@@ -158,7 +166,7 @@ impl Upkeep {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
-    fn set_gauges(&mut self, streams: &[StreamStatus], windows: Vec<WindowCount>) {
+    fn set_gauges(&mut self, streams: &[&StreamStatus], windows: &[WindowCount]) {
         for status in streams {
             let stream = status.stream.clone();
             metrics::gauge!(WATERMARK, "stream" => stream.clone()).set(status.watermark.timestamp() as f64);
@@ -171,8 +179,8 @@ impl Upkeep {
         }
         let mut gone = std::mem::take(&mut self.set_before);
         // A stream that left the configuration raises no alerts.
-        for count in windows.into_iter().filter(|count| streams.iter().any(|s| s.stream == count.stream)) {
-            let labels = (count.stream, count.lane, count.state);
+        for count in windows.iter().filter(|count| streams.iter().any(|s| s.stream == count.stream)) {
+            let labels = (count.stream.clone(), count.lane.clone(), count.state.clone());
             set_windows(labels.clone(), count.windows as f64);
             gone.remove(&labels);
             self.set_before.insert(labels);
@@ -183,11 +191,11 @@ impl Upkeep {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
-    fn set_quarantine(&mut self, counts: Vec<ReasonCount>) {
+    fn set_quarantine(&mut self, counts: &[FaultExample]) {
         let mut gone = std::mem::take(&mut self.quarantined_before);
-        for ReasonCount { stream, reason, records } in counts {
-            let labels = (stream, reason);
-            set_quarantined(labels.clone(), records as f64);
+        for FaultExample { stream, reason, records, .. } in counts {
+            let labels = (stream.clone(), reason.clone());
+            set_quarantined(labels.clone(), *records as f64);
             gone.remove(&labels);
             self.quarantined_before.insert(labels);
         }
@@ -197,10 +205,10 @@ impl Upkeep {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]
-    fn set_rechecks(&self, rechecks: &[RecheckStatus]) {
+    fn set_rechecks(&self, rechecks: &[RecheckReport]) {
         let now = self.warehouse.clock().now();
         let rungs = self.settings.sync.recheck.len();
-        for status in rechecks {
+        for RecheckReport { status, .. } in rechecks {
             let stream = status.stream.clone();
             metrics::gauge!(RECHECKS_DUE, "stream" => stream.clone()).set(status.due as f64);
             let overdue = status.due_since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0));
@@ -212,7 +220,7 @@ impl Upkeep {
 
     /// Tells how late contacts and scores come, and warns when a stream's contacts begin to come later than its settle
     /// time allows.
-    fn set_settling(&mut self, streams: &[StreamStatus], settlings: &[Settling]) {
+    fn set_settling(&mut self, streams: &[&StreamStatus], settlings: &[Settling]) {
         for StreamStatus { stream, .. } in streams {
             let settle = self.settle_of(stream, settlings).as_secs_f64();
             metrics::gauge!(SETTLE, "stream" => stream.clone()).set(settle);
@@ -250,7 +258,7 @@ impl Upkeep {
         self.settings.sync.settle.of(learned)
     }
 
-    fn set_streams(&self, streams: &[StreamStatus], settlings: &[Settling]) {
+    fn set_streams(&self, streams: &[&StreamStatus], settlings: &[Settling]) {
         let refused: Vec<String> = streams
             .iter()
             .filter(|status| status.paused_at.is_some())
@@ -272,24 +280,16 @@ impl Upkeep {
     }
 }
 
-async fn look(warehouse: Warehouse) -> Seen {
-    match ask(&warehouse).await {
+async fn look(warehouse: Warehouse, settings: Arc<Settings>) -> Seen {
+    let overview = see(&warehouse, &settings).await?;
+    let asked = async {
+        let (gauges, accounts) = (warehouse.stream_gauges().await?, warehouse.account_gauges().await?);
+        Ok(Look { overview, gauges, accounts })
+    };
+    match asked.await {
         Err(error) => Err(warehouse.explain(error).await),
         seen => seen,
     }
-}
-
-async fn ask(warehouse: &Warehouse) -> Seen {
-    let now = warehouse.now().await?;
-    Ok(Look {
-        streams: warehouse.stream_statuses().await?,
-        windows: warehouse.window_counts().await?,
-        quarantine: warehouse.quarantine_counts().await?,
-        rechecks: warehouse.recheck_statuses(now).await?,
-        settlings: warehouse.settlings().await?,
-        gauges: warehouse.stream_gauges().await?,
-        accounts: warehouse.account_gauges().await?,
-    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]

@@ -1,4 +1,7 @@
-//! What the status page shows, at most a second old, however many look at it.
+//! What the status page shows: from memory, however many look at it and however long the ledger is.
+//!
+//! The daemon looks every ten seconds for its gauges, and shows that look here. Who asks gets it at once, and starts another
+//! one for who asks next. Nobody waits but for the first, and after an action.
 //!
 //! A browser that goes away drops the request's future, and no database future may be dropped: so every question is asked
 //! by a task of its own, and an answer that came too late for one is there for the next.
@@ -17,10 +20,13 @@ use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::warehouse::backfills::Verb;
 use crate::warehouse::ledger::{LedgerWindow, Stretch};
+use crate::warehouse::settling::Settling;
 use crate::warehouse::{Warehouse, WarehouseError};
 
 /// What was seen this lately is shown again.
 const FRESH_FOR: Duration = Duration::from_secs(1);
+/// So long what was seen is shown at once, while a new look is on its way: longer than the daemon takes from look to look.
+const SHOWN_FOR: Duration = Duration::from_secs(15);
 /// A page is shown without its answer after so long.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Questions beside that of the overview, side by side: they share the pool with the engine.
@@ -35,6 +41,8 @@ pub const WINDOWS_MOST: i64 = 500;
 pub struct Overview {
     pub report: Report,
     pub stretches: Vec<Stretch>,
+    /// What the report's words on lateness are made of.
+    pub settlings: Vec<Settling>,
 }
 
 /// Why there is nothing new to show.
@@ -79,8 +87,10 @@ impl fmt::Debug for Board {
 #[derive(Default)]
 struct Cache {
     overview: Option<(Arc<Overview>, Instant)>,
-    looking: Option<JoinHandle<Result<Overview, WarehouseError>>>,
+    looking: Option<(JoinHandle<Result<Overview, WarehouseError>>, Instant)>,
     away: Option<Away>,
+    /// Something was changed since: a look is waited for.
+    is_outdated: bool,
 }
 
 impl Board {
@@ -104,15 +114,30 @@ impl Board {
         let _ = self.warehouse.set(warehouse);
     }
 
+    /// Shows what somebody else has just seen.
+    pub async fn show(&self, overview: Arc<Overview>) {
+        let mut cache = self.cache.lock().await;
+        cache.overview = Some((overview, Instant::now()));
+        cache.away = None;
+    }
+
     pub async fn overview(&self) -> Seen {
         let mut cache = self.cache.lock().await;
-        let is_fresh = cache.overview.as_ref().is_some_and(|(_, seen)| seen.elapsed() < FRESH_FOR);
-        if !(is_fresh && cache.away.is_none()) {
+        let age = cache.overview.as_ref().map(|(_, seen)| seen.elapsed());
+        let can_be_shown = cache.away.is_none() && !cache.is_outdated;
+        let is_fresh = can_be_shown && age.is_some_and(|age| age < FRESH_FOR);
+        let is_overdue = cache.looking.as_ref().is_some_and(|(_, began)| began.elapsed() > PATIENCE);
+        let is_there = cache.looking.as_ref().is_some_and(|(looking, _)| looking.is_finished());
+        if can_be_shown && !is_overdue && !is_there && age.is_some_and(|age| age < SHOWN_FOR) {
+            if !is_fresh && let Some(warehouse) = self.warehouse.get() {
+                self.begin(&mut cache, warehouse);
+            }
+        } else if !is_fresh {
             let answer = self.look(&mut cache).await;
             match answer {
                 Ok(overview) => {
                     cache.overview = Some((Arc::new(overview), Instant::now()));
-                    cache.away = None;
+                    (cache.away, cache.is_outdated) = (None, false);
                 }
                 Err(why) => {
                     let since = cache.away.as_ref().map_or_else(|| self.clock.now(), |away| away.since);
@@ -123,12 +148,22 @@ impl Board {
         Seen { overview: cache.overview.as_ref().map(|(overview, _)| Arc::clone(overview)), away: cache.away.clone() }
     }
 
+    fn begin<'c>(
+        &self,
+        cache: &'c mut Cache,
+        warehouse: &Warehouse,
+    ) -> &'c mut JoinHandle<Result<Overview, WarehouseError>> {
+        let (looking, _) = cache.looking.get_or_insert_with(|| {
+            let (warehouse, settings) = (warehouse.clone(), Arc::clone(&self.settings));
+            (tokio::spawn(async move { see(&warehouse, &settings).await }), Instant::now())
+        });
+        looking
+    }
+
     async fn look(&self, cache: &mut Cache) -> Result<Overview, String> {
         let Some(warehouse) = self.warehouse.get() else { return Err("the warehouse is being waited for".to_owned()) };
-        let looking =
-            cache.looking.get_or_insert_with(|| tokio::spawn(see(warehouse.clone(), Arc::clone(&self.settings))));
         // It stays there if this page's reader goes away meanwhile.
-        let answer = timeout(PATIENCE, looking).await;
+        let answer = timeout(PATIENCE, self.begin(cache, warehouse)).await;
         if answer.is_ok() {
             cache.looking = None;
         }
@@ -179,17 +214,30 @@ impl Board {
 
     /// `false` where it is not waiting.
     pub async fn retry_window(&self, id: i64) -> Result<bool, Unanswered> {
-        self.ask(move |warehouse| async move { warehouse.retry_window(id).await }).await
+        self.acted(move |warehouse| async move { warehouse.retry_window(id).await }).await
     }
 
     /// What failed or was refused of a stream is tried again at once.
     pub async fn retry_stream(&self, stream: &str) -> Result<(), Unanswered> {
         let stream = stream.to_owned();
-        self.ask(move |warehouse| async move { warehouse.retry_now(&[&stream]).await }).await
+        self.acted(move |warehouse| async move { warehouse.retry_now(&[&stream]).await }).await
     }
 
     pub async fn steer_backfill(&self, id: i64, verb: Verb) -> Result<(), Unanswered> {
-        self.ask(move |warehouse| async move { warehouse.steer_backfill(id, verb).await.map(drop) }).await
+        self.acted(move |warehouse| async move { warehouse.steer_backfill(id, verb).await.map(drop) }).await
+    }
+
+    /// What was seen before is not shown any more.
+    async fn acted<T, F>(&self, act: impl FnOnce(Warehouse) -> F) -> Result<T, Unanswered>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, WarehouseError>> + Send + 'static,
+    {
+        let done = self.ask(act).await;
+        let mut cache = self.cache.lock().await;
+        // A look that is on its way may have begun before.
+        (cache.is_outdated, cache.looking) = (true, None);
+        done
     }
 
     async fn ask<T, F>(&self, question: impl FnOnce(Warehouse) -> F) -> Result<T, Unanswered>
@@ -215,12 +263,13 @@ impl Board {
     }
 }
 
-async fn see(warehouse: Warehouse, settings: Arc<Settings>) -> Result<Overview, WarehouseError> {
+/// Asks the warehouse for all of it.
+pub async fn see(warehouse: &Warehouse, settings: &Settings) -> Result<Overview, WarehouseError> {
     let seen = async {
-        let report = look(&warehouse, &settings, None).await?;
+        let report = look(warehouse, settings, None).await?;
         let first = report.at.date_naive().and_time(NaiveTime::MIN).and_utc() - TimeDelta::days(DAYS - 1);
         let stretches = warehouse.stretches(None, (first, report.at + TimeDelta::days(1)), report.at).await?;
-        Ok(Overview { report, stretches })
+        Ok(Overview { report, stretches, settlings: warehouse.settlings().await? })
     };
     match seen.await {
         Err(error) => Err(warehouse.explain(error).await),

@@ -194,4 +194,43 @@ mod tests {
         (refused.paused_at, refused.paused_reason) = (Some(at(-5)), Some("401".into()));
         assert_eq!(judge(refused, &[], &settings, Duration::from_mins(15), at(0)).behind, ["refused: 401"]);
     }
+
+    /// Streams of these names, each late by so many seconds.
+    fn verdict(late: &[(&str, i64)], never_run: &[&str], change: impl Fn(&mut StreamStatus)) -> Verdict {
+        let settings = Loader::default().load_text("t", "[sync]\nsettle = \"0s\"\npoll_interval = \"1m\"\n");
+        let settings = settings.expect("settings");
+        let streams: Vec<_> = late
+            .iter()
+            .map(|(name, seconds)| {
+                let mut status = StreamStatus { stream: (*name).to_owned(), ..stream(at(-seconds)) };
+                change(&mut status);
+                judge(status, &[], &settings, Duration::ZERO, at(0))
+            })
+            .collect();
+        let never_run: Vec<String> = never_run.iter().map(|name| (*name).to_owned()).collect();
+        Verdict::of(&streams, &never_run, &[], at(0))
+    }
+
+    #[test]
+    fn one_sentence_tells_how_many_are_complete_and_what_of_the_others() {
+        let told = |verdict: Verdict| (verdict.level, verdict.words, verdict.is_behind);
+        let through = at(-60).format("%H:%M UTC");
+        let all = verdict(&[("a", 30), ("b", 60)], &[], |_| ());
+        assert_eq!(told(all), (Level::Good, format!("All 2 streams are complete through {through}"), false));
+        let late = verdict(&[("a", 60), ("b", 7_200)], &[], |_| ());
+        let words = format!("1 of 2 streams complete through {through}; b is behind by 2h 0m");
+        assert_eq!(told(late), (Level::Attention, words, true));
+        let refused = verdict(&[("a", 60), ("b", 60)], &[], |status| {
+            status.paused_at = (status.stream == "b").then(|| at(-5));
+        });
+        let words = format!("1 of 2 streams complete through {through}; refused: b");
+        assert_eq!(told(refused), (Level::Bad, words, true));
+        let kept = verdict(&[("a", 60)], &[], |status| (status.windows_unverified, status.quarantined) = (2, 1));
+        let words = format!("a is complete only through {through}; 2 windows unverified; 1 record in quarantine");
+        assert_eq!(told(kept), (Level::Attention, words, true));
+        let some = verdict(&[("a", 60)], &["b", "c", "d", "e"], |_| ());
+        let words = format!("1 of 5 streams complete through {through}; never run: b, c, d and 1 more");
+        assert_eq!(told(some), (Level::Bad, words, true));
+        assert_eq!(told(verdict(&[], &["b"], |_| ())), (Level::Bad, "b has never run".to_owned(), true));
+    }
 }

@@ -147,25 +147,7 @@ pub(super) async fn drop_absent(
     Ok(())
 }
 
-/// Records in quarantine for one reason.
-#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
-pub struct ReasonCount {
-    pub stream: String,
-    pub reason: String,
-    pub records: i64,
-}
-
 impl Warehouse {
-    /// Records in quarantine of the configured streams, by reason.
-    pub async fn quarantine_counts(&self) -> Result<Vec<ReasonCount>, WarehouseError> {
-        Ok(sqlx::query_as(
-            "select q.stream, q.reason, count(*) as records from koresync.quarantined_records q \
-             join koresync.streams s on s.stream = q.stream and s.is_configured group by 1, 2 order by 1, 2",
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
     pub async fn quarantined(&self, stream: Option<&str>, most: i64) -> Result<Vec<Quarantined>, WarehouseError> {
         Ok(sqlx::query_as(
             "select id, stream, conversation_id, reason, fault_path, attempts, first_seen_at, last_tried_at, mapper_version \

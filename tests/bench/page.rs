@@ -68,8 +68,8 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
     for (words, path) in [("overview", "/".to_owned()), ("a month of a stream", month.to_string())] {
         let (mut milliseconds, mut again, mut kilobytes) = (Samples::default(), Samples::default(), Samples::default());
         for _ in 0..bench.settings.runs.max(2) {
-            // What was seen a second ago is shown again.
-            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            // What was seen lately is shown at once; longer ago than this, a look is waited for.
+            tokio::time::sleep(Duration::from_secs(16)).await;
             for samples in [&mut milliseconds, &mut again] {
                 let began = Instant::now();
                 let page =
@@ -79,8 +79,8 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
                 kilobytes.add(page.len() as f64 / 1_000.0);
             }
         }
-        figures.push((format!("{words}, ms"), milliseconds));
-        figures.push((format!("{words}, asked again within a second, ms"), again));
+        figures.push((format!("{words}, not seen for a while, ms"), milliseconds));
+        figures.push((format!("{words}, ms"), again));
         figures.push((format!("{words}, kB"), kilobytes));
     }
     stopping.cancel();
@@ -94,7 +94,7 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         report.figure(words, samples);
     }
     report.note(
-        "From the request to the last byte of the page, everything asked of the database anew unless said otherwise.",
+        "From the request to the last byte of the page. A daemon looks every ten seconds by itself, so nobody waits for a look but before its first.",
     );
     Ok(())
 }

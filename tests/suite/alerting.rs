@@ -192,6 +192,19 @@ async fn a_daemon_that_was_just_started_tells_what_was_before_and_counts_from_ze
     // The first start files history as a backfill, which nobody answers.
     let backfills = |state, number| format!("koresync_backfills_open{{stream=\"older\",state=\"{state}\"}} {number}");
     tells(&mut daemon, &[backfills("running", 1), backfills("paused", 0)]).await;
+    let planned = || async {
+        sqlx::query_scalar::<_, i64>(
+            "select count(*) from koresync.windows where stream = 'older' and state = 'planned'",
+        )
+        .fetch_one(&pool)
+        .await
+        .expect("a count")
+    };
+    let began = Instant::now();
+    while planned().await == 0 {
+        assert!(began.elapsed() < SOON, "nothing is planned");
+        tokio::time::sleep(LOOK).await;
+    }
     daemon.kill().await;
 
     plant(
@@ -208,11 +221,7 @@ async fn a_daemon_that_was_just_started_tells_what_was_before_and_counts_from_ze
            ('newer', '$.b', 'not_a_number', '2026-03-23 01:00', '2026-03-23 09:00', 9, 'string');",
     )
     .await;
-    let failing: i64 =
-        sqlx::query_scalar("select count(*) from koresync.windows where stream = 'older' and state = 'planned'")
-            .fetch_one(&pool)
-            .await
-            .expect("a count");
+    let failing = planned().await;
     assert!(failing > 0);
     let gauge = |name: &str, stream: &str, value: i64| format!("koresync_{name}{{stream=\"{stream}\"}} {value}");
     let hour = |hours: i64| at(hours * 3_600).timestamp();

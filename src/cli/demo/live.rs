@@ -64,7 +64,13 @@ pub async fn go_on(demo: &Demo, stage: &Stage, warehouse: &Warehouse, server: Se
     let run = warehouse.begin_run(&session::owner(), "demo").await?;
     server.readiness.pass("schema");
     let check = Box::new(engine.database_check());
-    let mut upkeep = Upkeep::new(warehouse.clone(), server.readiness.clone(), Arc::clone(&stage.settings), check);
+    let mut upkeep = Upkeep::new(
+        warehouse.clone(),
+        server.readiness.clone(),
+        Arc::clone(&stage.settings),
+        server.board.clone(),
+        check,
+    );
     upkeep.refresh().await;
     let upkeep = tokio::spawn(upkeep.repeat(demo.stop.clone()));
     let held = warehouse.clone();
