@@ -15,11 +15,11 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::report::{Report, look};
+use super::report::{Report, look_at_ledger, recent_contacts};
 use crate::config::Settings;
 use crate::domain::clock::SharedClock;
 use crate::warehouse::backfills::Verb;
-use crate::warehouse::ledger::{LedgerWindow, Stretch};
+use crate::warehouse::ledger::{HourOfContacts, LedgerWindow, Stretch};
 use crate::warehouse::settling::Settling;
 use crate::warehouse::{Warehouse, WarehouseError};
 
@@ -29,6 +29,10 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 const SHOWN_FOR: Duration = Duration::from_secs(15);
 /// A page is shown without its answer after so long.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Contacts of the last hours are counted so often, by a question of its own: it alone needs tables that others may hold.
+const COUNTED_FOR: Duration = Duration::from_mins(1);
+/// The first page waits so long for that.
+const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// Questions beside that of the overview, side by side: they share the pool with the engine.
 const QUESTIONS: usize = 2;
 /// Days that the overview's grid shows.
@@ -57,6 +61,21 @@ pub struct Away {
 pub struct Seen {
     pub overview: Option<Arc<Overview>>,
     pub away: Option<Away>,
+    /// Contacts of the last 24 hours, counted a minute ago at most unless their table is held; `None` before the first count.
+    pub hours: Option<Arc<Vec<HourOfContacts>>>,
+}
+
+impl Seen {
+    /// The report whole, as a command would tell it.
+    pub fn report(&self) -> Option<Report> {
+        let mut report = self.overview.as_ref()?.report.clone();
+        report.tell_hours(self.hours.as_ref().map_or(&[], |hours| hours.as_slice()));
+        Some(report)
+    }
+
+    pub fn hours_of(&self, stream: &str) -> Vec<HourOfContacts> {
+        self.hours.iter().flat_map(|hours| hours.iter()).filter(|hour| hour.stream == stream).cloned().collect()
+    }
 }
 
 /// A question that got no answer.
@@ -91,6 +110,9 @@ struct Cache {
     away: Option<Away>,
     /// Something was changed since: a look is waited for.
     is_outdated: bool,
+    hours: Option<Arc<Vec<HourOfContacts>>>,
+    counted_at: Option<Instant>,
+    counting: Option<JoinHandle<Result<Vec<HourOfContacts>, WarehouseError>>>,
 }
 
 impl Board {
@@ -145,7 +167,35 @@ impl Board {
                 }
             }
         }
-        Seen { overview: cache.overview.as_ref().map(|(overview, _)| Arc::clone(overview)), away: cache.away.clone() }
+        self.count(&mut cache).await;
+        Seen {
+            overview: cache.overview.as_ref().map(|(overview, _)| Arc::clone(overview)),
+            away: cache.away.clone(),
+            hours: cache.hours.clone(),
+        }
+    }
+
+    /// Counts contacts by the hour, where that is due; waits for it only while there is nothing to show.
+    async fn count(&self, cache: &mut Cache) {
+        let (Some(warehouse), Some((overview, _))) = (self.warehouse.get(), &cache.overview) else { return };
+        let at = overview.report.at;
+        if cache.counting.is_none() && cache.counted_at.is_none_or(|counted| counted.elapsed() >= COUNTED_FOR) {
+            let warehouse = warehouse.clone();
+            cache.counted_at = Some(Instant::now());
+            cache.counting = Some(tokio::spawn(async move { recent_contacts(&warehouse, at).await }));
+        }
+        let Some(counting) = &mut cache.counting else { return };
+        let is_first = cache.hours.is_none();
+        if !counting.is_finished() && !is_first {
+            return;
+        }
+        let Ok(counted) = timeout(COUNT_PATIENCE, counting).await else { return };
+        cache.counting = None;
+        match counted {
+            Ok(Ok(hours)) => cache.hours = Some(Arc::new(hours)),
+            Ok(Err(error)) => tracing::debug!(%error, "The contacts of the last hours could not be counted."),
+            Err(error) => tracing::debug!(%error, "The count of the last hours broke off."),
+        }
     }
 
     fn begin<'c>(
@@ -266,7 +316,7 @@ impl Board {
 /// Asks the warehouse for all of it.
 pub async fn see(warehouse: &Warehouse, settings: &Settings) -> Result<Overview, WarehouseError> {
     let seen = async {
-        let report = look(warehouse, settings, None).await?;
+        let report = look_at_ledger(warehouse, settings, None).await?;
         let first = report.at.date_naive().and_time(NaiveTime::MIN).and_utc() - TimeDelta::days(DAYS - 1);
         let stretches = warehouse.stretches(None, (first, report.at + TimeDelta::days(1)), report.at).await?;
         Ok(Overview { report, stretches, settlings: warehouse.settlings().await? })

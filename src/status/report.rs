@@ -137,6 +137,18 @@ impl BackfillReport {
 
 /// Asks the warehouse for everything, of all configured streams or one.
 pub async fn look(warehouse: &Warehouse, settings: &Settings, only: Option<&str>) -> Result<Report, WarehouseError> {
+    let mut report = look_at_ledger(warehouse, settings, only).await?;
+    report.tell_hours(&recent_contacts(warehouse, report.at).await?);
+    Ok(report)
+}
+
+/// The same without the contacts of the last 24 hours, so that nothing is asked but the daemon's own tables: whoever holds
+/// those of analysts holds up nobody who only looks.
+pub(super) async fn look_at_ledger(
+    warehouse: &Warehouse,
+    settings: &Settings,
+    only: Option<&str>,
+) -> Result<Report, WarehouseError> {
     if let Some(stream) = only {
         warehouse.stream_state(stream).await?;
     }
@@ -146,7 +158,7 @@ pub async fn look(warehouse: &Warehouse, settings: &Settings, only: Option<&str>
     let mut backfills = warehouse.open_backfills().await?;
     backfills.retain(|backfill| is_wanted(&backfill.stream));
     let settlings = warehouse.settlings().await?;
-    let (mut proved, mut hours) = (warehouse.proved().await?, recent_contacts(warehouse, at).await?);
+    let mut proved = warehouse.proved().await?;
     let streams: Vec<_> = warehouse
         .stream_statuses()
         .await?
@@ -157,8 +169,7 @@ pub async fn look(warehouse: &Warehouse, settings: &Settings, only: Option<&str>
             let judged = judge(status, &backfills, settings, settings.sync.settle.of(learned), at);
             let name = &judged.status.stream;
             let proved = proved.extract_if(.., |span| span.stream == *name).collect();
-            let hours = hours.extract_if(.., |hour| hour.stream == *name).collect();
-            StreamReport { proved, hours, ..judged }
+            StreamReport { proved, ..judged }
         })
         .collect();
     let never_run: Vec<String> = settings
@@ -201,7 +212,18 @@ pub async fn look(warehouse: &Warehouse, settings: &Settings, only: Option<&str>
     })
 }
 
-async fn recent_contacts(warehouse: &Warehouse, at: DateTime<Utc>) -> Result<Vec<HourOfContacts>, WarehouseError> {
+impl Report {
+    pub(super) fn tell_hours(&mut self, hours: &[HourOfContacts]) {
+        for stream in &mut self.streams {
+            stream.hours = hours.iter().filter(|hour| hour.stream == stream.status.stream).cloned().collect();
+        }
+    }
+}
+
+pub(super) async fn recent_contacts(
+    warehouse: &Warehouse,
+    at: DateTime<Utc>,
+) -> Result<Vec<HourOfContacts>, WarehouseError> {
     let hour = super::grid::floor_to_hour(at);
     warehouse.contacts_by_hour(hour - TimeDelta::hours(HOURS_OF_CONTACTS - 1)).await
 }

@@ -185,17 +185,23 @@ impl Warehouse {
         .await?)
     }
 
-    /// Contacts by the hour of their start, since `from`, of the configured streams.
+    /// Contacts by the hour of their start, since `from`, of the configured streams. The only question here that needs more
+    /// than the ledger: where somebody holds that table it gives up after 3 s.
     pub async fn contacts_by_hour(&self, from: DateTime<Utc>) -> Result<Vec<HourOfContacts>, WarehouseError> {
-        Ok(sqlx::query_as(
+        let streams = self.configured_streams().await?;
+        let mut transaction = self.begin().await?;
+        sqlx::query("set local statement_timeout = '3s'").execute(&mut *transaction).await?;
+        let hours = sqlx::query_as(
             "select stream, date_bin('1 hour', started_at, timestamptz '2000-01-01 00:00Z') as hour, count(*) as contacts, \
                count(evaluation_score) as scored \
              from kore.contacts where stream = any($2) and started_at >= $1 and removed_at is null group by 1, 2 order by 1, 2",
         )
         .bind(from)
-        .bind(self.configured_streams().await?)
-        .fetch_all(&self.pool)
-        .await?)
+        .bind(streams)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(hours)
     }
 
     async fn configured_streams(&self) -> Result<Vec<String>, WarehouseError> {

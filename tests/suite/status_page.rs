@@ -290,6 +290,16 @@ impl Page {
 }
 
 #[tokio::test]
+async fn whoever_holds_the_contacts_holds_up_no_page() {
+    let (_database, pool, page) = site("").await;
+    let mut transaction = pool.begin().await.expect("a transaction");
+    sqlx::query("lock table kore.contacts in access exclusive mode").execute(&mut *transaction).await.expect("a lock");
+    let text = page.get("/").await;
+    assert!(text.contains("support is complete only through") && text.contains("are being counted"), "{text}");
+    transaction.rollback().await.expect("a rollback");
+}
+
+#[tokio::test]
 async fn readers_that_go_away_leave_nothing_open() {
     let (_database, pool, page) = site("").await;
     for millis in 0..40 {

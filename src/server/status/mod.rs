@@ -22,6 +22,7 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::readiness::Readiness;
+use crate::status::StreamReport;
 use crate::status::board::{Board, Unanswered};
 use crate::status::grid::days_of_month;
 
@@ -87,10 +88,10 @@ async fn overview(State(shown): State<Shown>) -> Response {
 /// As `koresync status --json` tells it. 503 while the warehouse is away.
 async fn json(State(shown): State<Shown>) -> Response {
     let seen = shown.board.overview().await;
-    guarded(match (seen.away, seen.overview) {
-        (None, Some(overview)) => Json(&overview.report).into_response(),
+    guarded(match (&seen.away, seen.report()) {
+        (None, Some(report)) => Json(report).into_response(),
         (away, _) => {
-            let why = away.map(|away| away.why).unwrap_or_default();
+            let why = away.as_ref().map(|away| away.why.clone()).unwrap_or_default();
             (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "away": why }))).into_response()
         }
     })
@@ -105,7 +106,8 @@ struct OfMonth {
 async fn stream(State(shown): State<Shown>, Path(name): Path<String>, Query(asked): Query<OfMonth>) -> Response {
     let seen = shown.board.overview().await;
     let Some(overview) = seen.overview.as_deref() else { return page(StatusCode::OK, overview::page(&seen, &shown)) };
-    let Some(stream) = overview.report.streams.iter().find(|stream| stream.status.stream == name) else {
+    let found = overview.report.streams.iter().find(|stream| stream.status.stream == name);
+    let Some(stream) = found.map(|stream| StreamReport { hours: seen.hours_of(&name), ..stream.clone() }) else {
         return missing(&format!("No stream {name} has run."));
     };
     let month = match asked.month.as_deref().map(|text| NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d")) {
@@ -115,7 +117,7 @@ async fn stream(State(shown): State<Shown>, Path(name): Path<String>, Query(aske
     };
     let days = days_of_month(month, overview.report.at);
     match shown.board.stretches(&name, days).await {
-        Ok(stretches) => page(StatusCode::OK, stream::page(stream, &overview.report, &stretches, days, &seen, &shown)),
+        Ok(stretches) => page(StatusCode::OK, stream::page(&stream, &overview.report, &stretches, days, &seen)),
         Err(error) => unanswered(&error),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn page(seen: &Seen, shown: &Shown) -> Markup {
     let main = html! {
         (verdict(seen))
         (readiness(shown))
-        @if let Some(overview) = &seen.overview { (body(overview, shown.board.settings().server.actions)) }
+        @if let Some(overview) = &seen.overview { (body(overview, seen, shown.board.settings().server.actions)) }
     };
     shell(&title, Life::Refreshed, &main)
 }
@@ -77,14 +77,16 @@ fn readiness(shown: &Shown) -> Markup {
     }
 }
 
-fn body(overview: &Overview, has_actions: bool) -> Markup {
+fn body(overview: &Overview, seen: &Seen, has_actions: bool) -> Markup {
     let report = &overview.report;
     html! {
         @for name in &report.never_run {
             p.behind { b { (name) } " is configured and has never run; " code { "koresync run" } " begins with it." }
         }
         @if !report.streams.is_empty() { (grid::legend()) }
-        @for stream in &report.streams { (card(stream, overview, has_actions)) }
+        @for stream in &report.streams {
+            (card(&StreamReport { hours: seen.hours_of(&stream.status.stream), ..stream.clone() }, overview, seen, has_actions))
+        }
         (sections::troubled(report))
         (sections::backfills(report, has_actions))
         (sections::budget(report))
@@ -95,7 +97,7 @@ fn body(overview: &Overview, has_actions: bool) -> Markup {
     }
 }
 
-fn card(stream: &StreamReport, overview: &Overview, has_actions: bool) -> Markup {
+fn card(stream: &StreamReport, overview: &Overview, seen: &Seen, has_actions: bool) -> Markup {
     let report = &overview.report;
     let name = &stream.status.stream;
     let ground = Ground::of(stream, &overview.stretches, report.backfills.iter().map(|b| &b.backfill));
@@ -112,8 +114,9 @@ fn card(stream: &StreamReport, overview: &Overview, has_actions: bool) -> Markup
                     }
                     @if has_actions { (actions::form(&format!("/streams/{name}/retry"), "Try again now")) }
                 }
-                (facts(stream, report.settling.iter().find(|s| s.stream == *name), report.at))
-                (chart(stream, report.at))
+                (facts(stream, report.settling.iter().find(|s| s.stream == *name), seen, report.at))
+                @if seen.hours.is_some() { (chart(stream, report.at)) }
+                @else { p.quiet { "The contacts of the last 24 hours are being counted." } }
             }
             div.time {
                 (grid::table(name, &days))
@@ -132,7 +135,12 @@ pub(super) fn badge(stream: &StreamReport) -> Markup {
     html! { span.badge.(class) { (stream.state) } }
 }
 
-pub(super) fn facts(stream: &StreamReport, settling: Option<&SettlingReport>, at: DateTime<Utc>) -> Markup {
+pub(super) fn facts(
+    stream: &StreamReport,
+    settling: Option<&SettlingReport>,
+    seen: &Seen,
+    at: DateTime<Utc>,
+) -> Markup {
     let status = &stream.status;
     let (recent, scored) = stream.recent();
     html! {
@@ -143,8 +151,10 @@ pub(super) fn facts(stream: &StreamReport, settling: Option<&SettlingReport>, at
             dd { (span(TimeDelta::seconds(stream.lag_seconds))) }
             dt { "Contacts held" }
             dd { (grouped(status.contacts)) }
-            dt { "Last 24 h" }
-            dd { (grouped(recent)) ", " (percent(scored, recent)) " scored" }
+            @if seen.hours.is_some() {
+                dt { "Last 24 h" }
+                dd { (grouped(recent)) ", " (percent(scored, recent)) " scored" }
+            }
             @if let Some(settling) = settling {
                 dt { "Seen after" }
                 dd { (quantiles(settling.appeared)) }

@@ -3,9 +3,9 @@
 use chrono::{Datelike as _, NaiveDate};
 use maud::{Markup, html};
 
+use super::grid;
 use super::layout::{Life, shell};
 use super::overview::{badge, facts, verdict};
-use super::{Shown, grid};
 use crate::status::board::Seen;
 use crate::status::grid::Ground;
 use crate::status::{Report, StreamReport, Stretch};
@@ -16,7 +16,6 @@ pub(super) fn page(
     stretches: &[Stretch],
     (first, last): (NaiveDate, NaiveDate),
     seen: &Seen,
-    _shown: &Shown,
 ) -> Markup {
     let name = &stream.status.stream;
     let ground = Ground::of(stream, stretches, report.backfills.iter().map(|b| &b.backfill));
@@ -24,7 +23,7 @@ pub(super) fn page(
         @if seen.away.is_some() { (verdict(seen)) }
         h1 { (name) " " (badge(stream)) }
         @for words in &stream.behind { p.behind { (words) } }
-        (facts(stream, report.settling.iter().find(|s| s.stream == *name), report.at))
+        (facts(stream, report.settling.iter().find(|s| s.stream == *name), seen, report.at))
         h2 { (first.format("%B %Y")) }
         (grid::months(name, &ground.months(report.at), first.with_day(1)))
         (grid::legend())
