@@ -3,7 +3,7 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use super::{ConnectOptions, Warehouse, WarehouseError, cross};
+use super::{ConnectOptions, Warehouse, WarehouseError, cross, pool};
 use crate::faults::Point;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -102,7 +102,10 @@ async fn apply(connection: &mut PgConnection) -> Result<(), WarehouseError> {
 /// What is applied and what is not.
 pub async fn status(options: &ConnectOptions) -> Result<Vec<MigrationState>, WarehouseError> {
     let mut connection = options.connect().await?;
-    let states = states(&mut connection).await;
+    // A session that a pooler lends may still hold what somebody else has prepared.
+    let mut transaction = connection.begin_with(pool::BEGIN_ANYWHERE).await?;
+    let states = states(&mut transaction).await;
+    transaction.rollback().await?;
     connection.close().await.ok();
     states
 }
