@@ -30,7 +30,7 @@ const SHOWN_FOR: Duration = Duration::from_secs(15);
 /// A page is shown without its answer after so long.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Contacts of the last hours are counted so often, by a question of its own: it alone needs tables that others may hold.
-const COUNTED_FOR: Duration = Duration::from_mins(1);
+const COUNTED_FOR: Duration = Duration::from_secs(10);
 /// The first page waits so long for that.
 const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// Questions beside that of the overview, side by side: they share the pool with the engine.
@@ -61,7 +61,7 @@ pub struct Away {
 pub struct Seen {
     pub overview: Option<Arc<Overview>>,
     pub away: Option<Away>,
-    /// Contacts of the last 24 hours, counted a minute ago at most unless their table is held; `None` before the first count.
+    /// Contacts of the last 24 hours, counted some ten seconds ago unless their table is held; `None` before the first count.
     pub hours: Option<Arc<Vec<HourOfContacts>>>,
 }
 
