@@ -4,14 +4,13 @@ mod api;
 mod database;
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::paint::{self, Colour, painted};
 use super::{Context, Exit, exit, output};
 use crate::config::{Exposure, Secret, Settings};
-use crate::telemetry::logs::is_coloured;
 
 /// Try everything that a run needs, a line each, with the mend.
 ///
@@ -78,11 +77,11 @@ impl Finding {
 
     fn line(&self, is_coloured: bool) -> String {
         let (mark, colour) = match self.verdict {
-            Verdict::Fine => ('✓', "\u{1b}[32m"),
-            Verdict::Warning => ('!', "\u{1b}[33m"),
-            Verdict::Failed => ('✗', "\u{1b}[31m"),
+            Verdict::Fine => ("✓", Colour::Green),
+            Verdict::Warning => ("!", Colour::Yellow),
+            Verdict::Failed => ("✗", Colour::Red),
         };
-        let mark = if is_coloured { format!("{colour}{mark}\u{1b}[0m") } else { mark.to_string() };
+        let mark = painted(is_coloured, colour, mark);
         let clean = |text: &str| text.replace(['\n', '\r'], " ");
         let mut line = format!("{mark} {}: {}", self.check, clean(&self.found));
         if let Some(mend) = &self.mend {
@@ -93,9 +92,7 @@ impl Finding {
 }
 
 pub async fn execute(args: CheckArgs, context: &Context) -> Result<Exit, anyhow::Error> {
-    let no_color = std::env::var_os("NO_COLOR");
-    let is_coloured = is_coloured(std::io::stdout().is_terminal(), no_color.as_deref());
-    let mut told = Told { is_json: context.global.json, is_coloured, findings: Vec::new() };
+    let mut told = Told { is_json: context.global.json, is_coloured: paint::is_wanted(), findings: Vec::new() };
     if let Some(settings) = configuration(context, args.stream.as_deref(), &mut told)? {
         secrets(&settings, &mut told)?;
         for stream in settings.streams.values().filter(|s| args.stream.as_deref().is_none_or(|only| only == s.name)) {

@@ -24,12 +24,12 @@ use crate::demo::postgres::{self, PrivatePostgres};
 use crate::demo::stage::{self, Account, Extent, STREAM};
 use crate::demo::{comparison, questions};
 use crate::domain::clock::SharedClock;
-use crate::domain::coarse;
+use crate::domain::{coarse, grouped};
 use crate::simulate;
 use crate::sync::{Engine, Mode, Outcome};
 use crate::telemetry::logs;
 use crate::warehouse::{ConnectOptions, Warehouse, migrate};
-use telling::{Teller, answer_table, grouped};
+use telling::{Teller, answer_table};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -223,7 +223,8 @@ impl Demo {
     /// Counts, figures, and the comparison with the vendor.
     async fn show(&self, stage: &Stage, warehouse: &Warehouse, took: Duration) -> Result<(), anyhow::Error> {
         let ledger = ledger(warehouse).await?;
-        let rate = grouped(u128::from(ledger.contacts) * 1_000 / took.as_millis().max(1));
+        let rate =
+            grouped(i128::from(ledger.contacts) * 1_000 / i128::try_from(took.as_millis().max(1)).unwrap_or(i128::MAX));
         let words = format!("{} contacts mirrored, {rate} a second", grouped(ledger.contacts));
         self.teller.step(&words, took)?;
         let began = Instant::now();

@@ -20,6 +20,7 @@ pub mod metering;
 pub mod migrate;
 pub mod moment;
 pub mod output;
+pub mod paint;
 pub mod privacy;
 pub mod progress;
 pub mod quarantine;

@@ -9,9 +9,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::lifecycle::Lifecycle;
-use super::{Context, Exit, output, session};
+use super::{Context, Exit, output, paint, session};
 use crate::status::{self, Report};
-use crate::telemetry::logs::is_coloured;
 
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 const CLEAR_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
@@ -63,7 +62,6 @@ fn show(report: &Report, is_json: bool, is_watched: bool) -> Result<(), anyhow::
     }
     let is_terminal = std::io::stdout().is_terminal();
     let screen = if is_watched && is_terminal { CLEAR_SCREEN } else { "" };
-    let no_color = std::env::var_os("NO_COLOR");
-    let text = telling::render(report, is_coloured(is_terminal, no_color.as_deref()));
+    let text = telling::render(report, paint::is_wanted());
     Ok(output::data(&format!("{screen}{text}"))?)
 }

@@ -8,8 +8,8 @@ pub mod payload;
 pub mod privacy;
 pub mod rows;
 pub mod settling;
-pub mod span;
 pub mod window;
+pub mod words;
 
 pub use clock::{Clock, SystemClock};
 pub use decimal::Decimal;
@@ -17,5 +17,5 @@ pub use hash::ContentHash;
 pub use key::contact_key;
 pub use payload::Payload;
 pub use settling::{Delays, Settle};
-pub use span::coarse;
 pub use window::Window;
+pub use words::{coarse, grouped};

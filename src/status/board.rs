@@ -31,7 +31,8 @@ const SHOWN_FOR: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Contacts of the last hours are counted so often, by a question of its own: it alone needs tables that others may hold.
 const COUNTED_FOR: Duration = Duration::from_secs(10);
-/// The first page waits so long for that.
+/// Older than this it is waited for, for so long.
+const OLD_COUNT: Duration = Duration::from_mins(1);
 const COUNT_PATIENCE: Duration = Duration::from_secs(1);
 /// Questions beside that of the overview, side by side: they share the pool with the engine.
 const QUESTIONS: usize = 2;
@@ -103,16 +104,27 @@ impl fmt::Debug for Board {
     }
 }
 
+type Looking = JoinHandle<Result<Overview, WarehouseError>>;
+
 #[derive(Default)]
 struct Cache {
     overview: Option<(Arc<Overview>, Instant)>,
-    looking: Option<(JoinHandle<Result<Overview, WarehouseError>>, Instant)>,
+    looking: Option<(Looking, Instant)>,
     away: Option<Away>,
     /// Something was changed since: a look is waited for.
     is_outdated: bool,
-    hours: Option<Arc<Vec<HourOfContacts>>>,
+    hours: Option<(Arc<Vec<HourOfContacts>>, Instant)>,
     counted_at: Option<Instant>,
     counting: Option<JoinHandle<Result<Vec<HourOfContacts>, WarehouseError>>>,
+}
+
+impl Cache {
+    /// Looks may end in another order than they began: the later one stays.
+    fn keep(&mut self, overview: Arc<Overview>, seen: Instant) {
+        if self.overview.as_ref().is_none_or(|(held, _)| held.report.at <= overview.report.at) {
+            self.overview = Some((overview, seen));
+        }
+    }
 }
 
 impl Board {
@@ -139,12 +151,15 @@ impl Board {
     /// Shows what somebody else has just seen.
     pub async fn show(&self, overview: Arc<Overview>) {
         let mut cache = self.cache.lock().await;
-        cache.overview = Some((overview, Instant::now()));
         cache.away = None;
+        cache.keep(overview, Instant::now());
     }
 
     pub async fn overview(&self) -> Seen {
         let mut cache = self.cache.lock().await;
+        // Nobody asked for what it found while that was new.
+        let is_over = |(looking, began): &(Looking, Instant)| looking.is_finished() && began.elapsed() > SHOWN_FOR;
+        cache.looking.take_if(|looking| is_over(looking));
         let age = cache.overview.as_ref().map(|(_, seen)| seen.elapsed());
         let can_be_shown = cache.away.is_none() && !cache.is_outdated;
         let is_fresh = can_be_shown && age.is_some_and(|age| age < FRESH_FOR);
@@ -155,11 +170,11 @@ impl Board {
                 self.begin(&mut cache, warehouse);
             }
         } else if !is_fresh {
-            let answer = self.look(&mut cache).await;
+            let (began, answer) = self.look(&mut cache).await;
             match answer {
                 Ok(overview) => {
-                    cache.overview = Some((Arc::new(overview), Instant::now()));
                     (cache.away, cache.is_outdated) = (None, false);
+                    cache.keep(Arc::new(overview), began);
                 }
                 Err(why) => {
                     let since = cache.away.as_ref().map_or_else(|| self.clock.now(), |away| away.since);
@@ -171,57 +186,61 @@ impl Board {
         Seen {
             overview: cache.overview.as_ref().map(|(overview, _)| Arc::clone(overview)),
             away: cache.away.clone(),
-            hours: cache.hours.clone(),
+            hours: cache.hours.as_ref().map(|(hours, _)| Arc::clone(hours)),
         }
     }
 
-    /// Counts contacts by the hour, where that is due; waits for it only while there is nothing to show.
+    /// Counts contacts by the hour, where that is due; waits for it only where what was counted before is old.
     async fn count(&self, cache: &mut Cache) {
         let (Some(warehouse), Some((overview, _))) = (self.warehouse.get(), &cache.overview) else { return };
         let at = overview.report.at;
-        if cache.counting.is_none() && cache.counted_at.is_none_or(|counted| counted.elapsed() >= COUNTED_FOR) {
+        let is_due = cache.counted_at.is_none_or(|counted| counted.elapsed() >= COUNTED_FOR);
+        // What nobody asked for while it was new is counted anew.
+        cache.counting.take_if(|counting| is_due && counting.is_finished());
+        if cache.counting.is_none() && is_due {
             let warehouse = warehouse.clone();
             cache.counted_at = Some(Instant::now());
             cache.counting = Some(tokio::spawn(async move { recent_contacts(&warehouse, at).await }));
         }
-        let Some(counting) = &mut cache.counting else { return };
-        let is_first = cache.hours.is_none();
-        if !counting.is_finished() && !is_first {
+        let is_old = cache.hours.as_ref().is_none_or(|(_, counted)| counted.elapsed() > OLD_COUNT);
+        let (Some(counting), Some(began)) = (&mut cache.counting, cache.counted_at) else { return };
+        if !counting.is_finished() && !is_old {
             return;
         }
         let Ok(counted) = timeout(COUNT_PATIENCE, counting).await else { return };
         cache.counting = None;
         match counted {
-            Ok(Ok(hours)) => cache.hours = Some(Arc::new(hours)),
+            Ok(Ok(hours)) => cache.hours = Some((Arc::new(hours), began)),
             Ok(Err(error)) => tracing::debug!(%error, "The contacts of the last hours could not be counted."),
             Err(error) => tracing::debug!(%error, "The count of the last hours broke off."),
         }
     }
 
-    fn begin<'c>(
-        &self,
-        cache: &'c mut Cache,
-        warehouse: &Warehouse,
-    ) -> &'c mut JoinHandle<Result<Overview, WarehouseError>> {
-        let (looking, _) = cache.looking.get_or_insert_with(|| {
+    fn begin<'c>(&self, cache: &'c mut Cache, warehouse: &Warehouse) -> &'c mut (Looking, Instant) {
+        cache.looking.get_or_insert_with(|| {
             let (warehouse, settings) = (warehouse.clone(), Arc::clone(&self.settings));
             (tokio::spawn(async move { see(&warehouse, &settings).await }), Instant::now())
-        });
-        looking
+        })
     }
 
-    async fn look(&self, cache: &mut Cache) -> Result<Overview, String> {
-        let Some(warehouse) = self.warehouse.get() else { return Err("the warehouse is being waited for".to_owned()) };
-        // It stays there if this page's reader goes away meanwhile.
-        let answer = timeout(PATIENCE, self.begin(cache, warehouse)).await;
+    /// When it began, and what it found.
+    async fn look(&self, cache: &mut Cache) -> (Instant, Result<Overview, String>) {
+        let Some(warehouse) = self.warehouse.get() else {
+            return (Instant::now(), Err("the warehouse is being waited for".to_owned()));
+        };
+        let (looking, began) = self.begin(cache, warehouse);
+        let began = *began;
+        // It stays there if this page's reader goes away meanwhile. Given up is the task's handle: the task goes on.
+        let answer = timeout(PATIENCE, looking).await;
         if answer.is_ok() {
             cache.looking = None;
         }
-        match answer {
+        let found = match answer {
             Ok(Ok(seen)) => seen.map_err(|error| error.to_string()),
             Ok(Err(_)) => Err("the look at the warehouse broke off".to_owned()),
             Err(_) => Err(format!("the warehouse does not answer within {} s", PATIENCE.as_secs())),
-        }
+        };
+        (began, found)
     }
 
     /// The ledger of a stream over whole days, both included.

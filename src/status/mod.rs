@@ -5,6 +5,8 @@
 pub mod board;
 pub mod grid;
 mod report;
+#[cfg(test)]
+mod samples;
 pub mod settling;
 mod verdict;
 
@@ -34,4 +36,13 @@ pub fn clock_time(moment: DateTime<Utc>, at: DateTime<Utc>) -> String {
 /// In its largest two units; 0 for what lies in the future.
 pub fn span(span: TimeDelta) -> String {
     coarse(span.to_std().unwrap_or_default())
+}
+
+/// A path of a record may be as long as the keys in it.
+pub fn shortened(path: &str) -> String {
+    const LONGEST: usize = 60;
+    if path.chars().nth(LONGEST).is_none() {
+        return path.to_owned();
+    }
+    path.chars().take(LONGEST - 1).chain(['…']).collect()
 }

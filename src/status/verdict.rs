@@ -150,6 +150,7 @@ pub(super) fn judge(
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples;
     use super::*;
     use crate::config::Loader;
 
@@ -158,27 +159,7 @@ mod tests {
     }
 
     fn stream(watermark: DateTime<Utc>) -> StreamStatus {
-        StreamStatus {
-            stream: "support".into(),
-            start_at: at(-900_000),
-            watermark,
-            frontier: watermark,
-            last_success_at: None,
-            paused_at: None,
-            paused_reason: None,
-            retry_at: None,
-            paging: None,
-            page_limit: None,
-            windows_verified: 1,
-            windows_unverified: 0,
-            windows_waiting: 0,
-            windows_running: 0,
-            windows_failing: 0,
-            last_error: None,
-            contacts: 7,
-            quarantined: 0,
-            unknown_fields: 0,
-        }
+        samples::stream(at(-900_000), watermark)
     }
 
     #[test]

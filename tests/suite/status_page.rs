@@ -8,8 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use koresync::config::Loader;
 use koresync::domain::clock::SharedClock;
 use koresync::server::{self, Readiness};
+use koresync::status::board::see;
 use koresync::status::{Board, look};
 use koresync::warehouse::Warehouse;
+use koresync::warehouse::windows::Lane;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::StatusCode;
 use sqlx::PgPool;
@@ -30,6 +32,8 @@ fn now() -> DateTime<Utc> {
 }
 
 struct Page {
+    board: Board,
+    warehouse: Warehouse,
     address: SocketAddr,
     stopping: CancellationToken,
     client: reqwest::Client,
@@ -43,14 +47,15 @@ impl Page {
         );
         let settings = Arc::new(Loader::default().load_text("test.toml", &text).expect("settings"));
         let board = Board::new(settings, Arc::clone(&clock));
-        board.open(Warehouse::new(&connect(url), clock, chrono_tz::UTC, Duration::from_mins(1)));
+        let warehouse = Warehouse::new(&connect(url), clock, chrono_tz::UTC, Duration::from_mins(1));
+        board.open(warehouse.clone());
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let bound = server::bind(([127, 0, 0, 1], 0).into(), Readiness::default(), None, metrics, board);
+        let bound = server::bind(([127, 0, 0, 1], 0).into(), Readiness::default(), None, metrics, board.clone());
         let bound = bound.await.expect("a listener");
         let (address, stopping) = (bound.address, CancellationToken::new());
         tokio::spawn(bound.run(stopping.clone()));
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build();
-        Self { address, stopping, client: client.expect("a client") }
+        Self { board, warehouse, address, stopping, client: client.expect("a client") }
     }
 
     async fn ask(&self, path: &str) -> (StatusCode, String) {
@@ -296,7 +301,36 @@ async fn whoever_holds_the_contacts_holds_up_no_page() {
     sqlx::query("lock table kore.contacts in access exclusive mode").execute(&mut *transaction).await.expect("a lock");
     let text = page.get("/").await;
     assert!(text.contains("support is complete only through") && text.contains("are being counted"), "{text}");
+    let report = look(&page.warehouse, page.board.settings(), None).await.expect("a report all the same");
+    assert!(
+        report.streams[0].hours.is_empty() && report.verdict.words.starts_with("support is complete only"),
+        "{report:?}"
+    );
     transaction.rollback().await.expect("a rollback");
+}
+
+#[tokio::test]
+async fn a_look_that_ended_late_never_takes_the_place_of_a_later_one() {
+    let database = TestDatabase::create().await;
+    make_schema(database.url()).await;
+    ledger(&database.pool().await).await;
+    let clock = StandingClock::new(now());
+    let page = Page::start(database.url(), Arc::new(clock.clone()), "").await;
+    // From the second page on, one is shown while the next look is on its way; whenever that is harvested, time must not go back.
+    let (began, mut passed, mut latest) = (Instant::now(), false, None);
+    while began.elapsed() < Duration::from_secs(4) {
+        let at = page.board.overview().await.overview.expect("an overview").report.at;
+        assert!(latest.is_none_or(|latest| at >= latest), "{at} after {latest:?}");
+        latest = Some(at);
+        if !passed && began.elapsed() > Duration::from_millis(1_500) {
+            clock.pass(TimeDelta::hours(1));
+            let seen = see(&page.warehouse, page.board.settings()).await.expect("a look");
+            page.board.show(Arc::new(seen)).await;
+            (passed, latest) = (true, Some(now() + TimeDelta::hours(1)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    assert!(passed);
 }
 
 #[tokio::test]
@@ -362,6 +396,14 @@ async fn the_report_agrees_with_what_was_mirrored_and_spent() {
     let requests: u64 = mirror.vendor.stats().requests.values().flat_map(|outcomes| outcomes.values()).sum();
     let spent: i64 = report.spending.iter().map(|minute| minute.requests).sum();
     assert_eq!(spent.cast_unsigned(), requests);
+    // Minutes are let go of after three hours.
+    sqlx::query("insert into koresync.spending_by_minute values ('2026-03-30 00:00Z', 'support', 'live', 5)")
+        .execute(&mirror.database.pool().await)
+        .await
+        .expect("an old minute");
+    mirror.warehouse().note_spending(STREAM, Lane::Live, 2).await.expect("a note");
+    let minutes = mirror.number("select sum(requests)::bigint from koresync.spending_by_minute").await;
+    assert_eq!(minutes, spent + 2);
     let proved: Vec<_> = stream.proved.iter().map(|span| (span.from_at, span.to_at)).collect();
     assert_eq!(proved, [(stream.status.start_at, stream.status.watermark)]);
 }

@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::telling::{Teller, grouped};
+use super::telling::Teller;
 use super::{Demo, STREAM, Stage, ledger, run, session, stage};
 use crate::cli::Exit;
 use crate::cli::upkeep::{CHECKS, Upkeep};
 use crate::config::Settings;
 use crate::domain::clock::SharedClock;
+use crate::domain::grouped;
 use crate::server::{self, Bound, Readiness};
 use crate::status::Board;
 use crate::sync::Mode;

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use chrono::TimeDelta;
 
+use crate::cli::paint::{Colour, painted};
 use crate::cli::table::{Align, Table};
 use crate::status::grid::floor_to_hour;
-use crate::status::{Level, MinuteOfSpending, Report, span, time};
+use crate::status::{Level, MinuteOfSpending, Report, shortened, span, time};
 
 /// Eighths of a line, for a bar an hour.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
@@ -95,12 +96,12 @@ pub(super) fn render(report: &Report, is_coloured: bool) -> String {
 
 fn verdict(report: &Report, is_coloured: bool) -> String {
     let (mark, colour) = match report.verdict.level {
-        Level::Good => ('✓', "\u{1b}[32m"),
-        Level::Attention => ('!', "\u{1b}[33m"),
-        Level::Bad => ('✗', "\u{1b}[31m"),
+        Level::Good => ('✓', Colour::Green),
+        Level::Attention => ('!', Colour::Yellow),
+        Level::Bad => ('✗', Colour::Red),
     };
     let line = format!("{mark} {}", report.verdict.words.replace(char::is_control, " "));
-    if is_coloured { format!("{colour}{line}\u{1b}[0m\n\n") } else { format!("{line}\n\n") }
+    format!("{}\n\n", painted(is_coloured, colour, &line))
 }
 
 /// The last 24 hours of each stream: a bar an hour, the last one still under way.
@@ -232,15 +233,6 @@ fn unread(report: &Report) -> String {
         }
     }
     text
-}
-
-/// A path may be as long as the keys in it.
-fn shortened(path: &str) -> String {
-    const LONGEST: usize = 60;
-    if path.chars().nth(LONGEST).is_none() {
-        return path.to_owned();
-    }
-    path.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 fn rechecks_table(report: &Report) -> Table {

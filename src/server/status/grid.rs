@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::words::{exact, grouped, minute, short};
+use super::words::{exact, minute, short};
+use crate::domain::grouped;
 use crate::status::grid::{Cell, Day, Kind, Month};
 
 /// Said of a cell that has no number, so that nobody needs to tell colours apart.

@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::layout::{Life, shell};
-use super::words::{ago, grouped, in_, minute, percent, second, seconds};
+use super::words::{ago, in_, minute, percent, second, seconds};
 use super::{Shown, actions, grid, sections};
+use crate::domain::grouped;
 use crate::server::readiness::CheckState;
 use crate::status::board::{DAYS, Overview, Seen};
 use crate::status::grid::{Ground, floor_to_hour};

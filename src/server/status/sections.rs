@@ -7,9 +7,9 @@ use maud::{Markup, html};
 
 use super::actions;
 use super::overview::moment;
-use super::words::{grouped, in_, minute, percent};
-use crate::domain::coarse;
-use crate::status::{BackfillReport, BudgetStatus, MinuteOfSpending, Report, span};
+use super::words::{in_, minute, percent};
+use crate::domain::{coarse, grouped};
+use crate::status::{BackfillReport, BudgetStatus, MinuteOfSpending, Report, shortened, span};
 
 const MINUTES: i64 = 60;
 /// Drawn from the ground up.
@@ -284,15 +284,6 @@ fn outcome(told: Option<&str>, seen_at: DateTime<Utc>, at: DateTime<Utc>) -> Str
         None if silent.as_secs() < 90 => "at work".to_owned(),
         None => format!("silent for {}", coarse(silent)),
     }
-}
-
-/// A path may be as long as the keys in it.
-fn shortened(path: &str) -> String {
-    const LONGEST: usize = 60;
-    if path.chars().nth(LONGEST).is_none() {
-        return path.to_owned();
-    }
-    path.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "to draw it")]

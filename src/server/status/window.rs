@@ -5,7 +5,8 @@ use maud::{Markup, html};
 
 use super::actions;
 use super::layout::{Life, shell};
-use super::words::{exact, grouped, minute, second};
+use super::words::{exact, minute, second};
+use crate::domain::grouped;
 use crate::status::LedgerWindow;
 use crate::status::board::WINDOWS_MOST;
 

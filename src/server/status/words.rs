@@ -4,19 +4,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::status::span;
 
-/// With commas between the thousands.
-pub(super) fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// In four characters at most.
 #[expect(clippy::cast_precision_loss, reason = "in short")]
 pub(super) fn short(number: i64) -> String {
@@ -74,7 +61,6 @@ mod tests {
     fn numbers_fit_into_a_cell() {
         let told = [0, 999, 1_000, 1_234, 9_949, 9_950, 12_345, 999_499, 999_500, 3_000_000].map(short);
         assert_eq!(told, ["0", "999", "1.0k", "1.2k", "9.9k", "10k", "12k", "999k", "1M", "3M"]);
-        assert_eq!([0, 1_000, -1_234_567].map(grouped), ["0", "1,000", "-1,234,567"]);
         assert_eq!([percent(1, 3), percent(0, 0)], ["33 %", "–"]);
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::status::StreamReport;
+use crate::status::{StreamReport, samples};
 use crate::warehouse::status::StreamStatus;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -12,27 +12,7 @@ fn stretch(kind: &str, from: &str, to: &str, windows: i64, contacts: i64) -> Str
 }
 
 fn stream(start: &str, frontier: &str, proved: &[(&str, &str)]) -> StreamReport {
-    let status = StreamStatus {
-        stream: "support".into(),
-        start_at: at(start),
-        watermark: at(start),
-        frontier: at(frontier),
-        last_success_at: None,
-        paused_at: None,
-        paused_reason: None,
-        retry_at: None,
-        paging: None,
-        page_limit: None,
-        windows_verified: 0,
-        windows_unverified: 0,
-        windows_waiting: 0,
-        windows_running: 0,
-        windows_failing: 0,
-        last_error: None,
-        contacts: 0,
-        quarantined: 0,
-        unknown_fields: 0,
-    };
+    let status = StreamStatus { frontier: at(frontier), ..samples::stream(at(start), at(start)) };
     let proved =
         proved.iter().map(|(from, to)| Proved { stream: "support".into(), from_at: at(from), to_at: at(to) }).collect();
     StreamReport { status, lag_seconds: 0, state: "up to date", behind: Vec::new(), proved, hours: Vec::new() }
@@ -49,28 +29,7 @@ fn second_of_march(stream: &StreamReport, stretches: &[Stretch], backfills: &[Ba
 }
 
 fn backfill(from: &str, down_to: &str) -> Backfill {
-    Backfill {
-        id: 1,
-        stream: "support".into(),
-        from_at: at(from),
-        to_at: at("20T00:00"),
-        planned_down_to: at(down_to),
-        state: "running".into(),
-        origin: "first start".into(),
-        span_seconds: None,
-        created_at: at("20T00:00"),
-        finished_at: None,
-        read_seconds: 0.0,
-        windows_verified: 0,
-        windows_unverified: 0,
-        windows_planned: 0,
-        contacts: 0,
-        inserted: 0,
-        changed: 0,
-        unchanged: 0,
-        quarantined: 0,
-        requests: 0,
-    }
+    Backfill { planned_down_to: at(down_to), ..samples::backfill(at(from), at("20T00:00")) }
 }
 
 #[test]

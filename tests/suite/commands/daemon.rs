@@ -79,6 +79,8 @@ async fn sigterm_ends_the_daemon_in_order_within_ten_seconds() {
         daemon.wait_for("/metrics", |answer| answer.contains(metric)).await;
     }
 
+    daemon.wait_for("/", |answer| answer.contains("<a href=\"/streams/support\">support</a>")).await;
+
     daemon.signal("-TERM").await;
     let ended = tokio::time::timeout(Duration::from_secs(10), daemon.child.wait()).await.expect("within 10 s");
     assert_eq!(ended.expect("its end").code(), Some(0));

@@ -1,4 +1,4 @@
-//! Lengths of time, as they are told.
+//! Lengths of time and numbers, as they are told to people.
 
 use std::time::Duration;
 
@@ -14,6 +14,20 @@ pub fn coarse(span: Duration) -> String {
     }
 }
 
+/// With commas between the thousands.
+pub fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +37,11 @@ mod tests {
         for (seconds, told) in [(5, "5s"), (65, "1m 5s"), (3_700, "1h 1m"), (90_000, "1d 1h")] {
             assert_eq!(coarse(Duration::from_secs(seconds)), told);
         }
+    }
+
+    #[test]
+    fn thousands_are_grouped() {
+        let told = [0_i64, 7, 999, 1_000, 20_000, -1_234_567].map(grouped);
+        assert_eq!(told, ["0", "7", "999", "1,000", "20,000", "-1,234,567"]);
     }
 }
