@@ -51,6 +51,15 @@ pub struct Agenda {
     pub is_stale: bool,
 }
 
+/// Rechecks of a stream that are not done.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct OpenRechecks {
+    pub stream: String,
+    pub planned: i64,
+    /// Of these such as a worker has, or may take now.
+    pub ready: i64,
+}
+
 /// What a stream asks of its account's budget, as the ledger shows it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Outlook {
@@ -277,13 +286,19 @@ impl Warehouse {
         .await?)
     }
 
-    /// Rechecks planned or in hand, of these streams.
-    pub async fn open_rechecks(&self, streams: &[String]) -> Result<i64, WarehouseError> {
-        Ok(sqlx::query_scalar(
-            "select count(*) from koresync.windows where stream = any($1) and lane = 'recheck' and state = 'planned'",
+    /// Rechecks that are open, of those of these streams that have any.
+    pub async fn open_rechecks(&self, streams: &[String]) -> Result<Vec<OpenRechecks>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "select w.stream, count(*) as planned, \
+               count(*) filter (where w.lease_expires_at > n.now \
+                 or s.paused_at is null and w.due_at <= n.now and (s.retry_at is null or s.retry_at <= n.now)) as ready \
+             from koresync.windows w join koresync.streams s on s.stream = w.stream, \
+               (select coalesce($2, clock_timestamp()) as now) n \
+             where w.stream = any($1) and w.lane = 'recheck' and w.state = 'planned' group by w.stream",
         )
         .bind(streams)
-        .fetch_one(&self.pool)
+        .bind(self.clock.database_time())
+        .fetch_all(&self.pool)
         .await?)
     }
 

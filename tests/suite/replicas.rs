@@ -164,6 +164,42 @@ async fn streams_that_fail_or_are_refused_hold_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rechecks_of_a_refused_stream_hold_up_no_other_streams() {
+    let database = TestDatabase::create().await;
+    let site = Site::start(database.url(), simulate::Options { contacts: 200, days: 2, ..population() }).await;
+    let start = site.end - TimeDelta::hours(12);
+    let streams = vec![Stream::new("well", "st-1", start), Stream::new("refused", "st-2", start)];
+    let sync = format!("{EAGER}\nrecheck = [\"2s\"]");
+    let mut configuration = Configuration { sync, streams, ..site.configuration() };
+    let (exit, told) = Program::new(&configuration).run(&["run", "--once"], A_LOAD).await;
+    assert_eq!(exit, Some(0), "{told}");
+    // More than there are workers.
+    sqlx::raw_sql(
+        "insert into koresync.windows (stream, lane, reason, rung, from_at, to_at, state, due_at, created_at) \
+         select stream, 'recheck', 'rung', 1, start_at + n * interval '10 minutes', start_at + (n + 1) * interval '10 minutes', \
+           'planned', now(), now() from koresync.streams, generate_series(0, 19) n where stream = 'refused'",
+    )
+    .execute(&database.pool().await)
+    .await
+    .expect("rechecks");
+    configuration.streams[1].overrides = "client_secret = \"a secret that the vendor does not know at all\"".to_owned();
+    let program = Program::new(&configuration);
+    let mut daemon = program.spawn(&["run"]);
+    let done = "select count(*) from koresync.windows w where w.stream = 'well' and w.lane = 'recheck' and w.state = 'verified' \
+        and exists (select from koresync.streams s where s.stream = 'refused' and s.paused_at < w.verified_at)";
+    let began = Instant::now();
+    while site.number(done).await == 0 {
+        assert!(began.elapsed() < A_LOAD && daemon.is_running(), "nothing is rechecked:\n{}", daemon.told());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let waiting =
+        "select count(*) from koresync.windows where stream = 'refused' and lane = 'recheck' and state = 'planned'";
+    assert_eq!(site.number(waiting).await, 20, "a refused stream's rechecks wait, and no more of them are planned");
+    daemon.terminate();
+    assert_eq!(daemon.ended(Duration::from_secs(10)).await.code(), Some(0), "{}", daemon.told());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_new_comes_in_time_while_history_is_fetched() {
     let database = TestDatabase::create().await;
     // History enough to be fetched for as long as is watched, though nothing limits it but the vendor's pace.

@@ -92,13 +92,20 @@ impl Look<'_> {
                 self.warehouse.file_counts(candidate.stream(), WEEK, self.now).await?;
             }
         }
-        // Half of the workers stay free for what is more urgent.
+        // Half of the workers stay free for what is more urgent. What waits for a stream that fails or is refused takes no worker, so
+        // it holds up its own stream alone.
         let most = (self.options.workers / 2).max(1);
-        let open = usize::try_from(self.warehouse.open_rechecks(streams).await?).unwrap_or(usize::MAX);
+        let held_up = self.warehouse.open_rechecks(streams).await?;
+        let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let open: usize = held_up.iter().map(|stream| count(stream.ready)).sum();
         let room = most.saturating_sub(open);
         if room == 0 {
             return Ok(0);
         }
+        let is_full = |c: &&Candidate| held_up.iter().any(|h| h.stream == c.stream() && count(h.planned) >= most);
+        let among = |wanted: &dyn Fn(&Agenda) -> bool| -> Vec<&Candidate> {
+            among(wanted).into_iter().filter(|candidate| !is_full(candidate)).collect()
+        };
         let mut planned = self.plan_rungs(&among(&|item| item.is_rung_due), candidates, room).await?;
         if planned == 0 {
             planned = self.plan_counts(&among(&|item| item.is_count_due), room).await?;
