@@ -80,6 +80,8 @@ async fn sigterm_ends_the_daemon_in_order_within_ten_seconds() {
     }
 
     daemon.wait_for("/", |answer| answer.contains("<a href=\"/streams/support\">support</a>")).await;
+    // What is not in memory is asked of the warehouse.
+    daemon.wait_for("/windows/1000000", |answer| answer.contains("404")).await;
 
     daemon.signal("-TERM").await;
     let ended = tokio::time::timeout(Duration::from_secs(10), daemon.child.wait()).await.expect("within 10 s");
