@@ -132,10 +132,12 @@ pub enum Defect {
     ChangeNotKept,
     /// Workers go to whoever asks first: one stream may have them all, and live windows wait with the others.
     FirstComeFirstServed,
+    /// A day is kept from more than one snapshot.
+    DayKeptOfSeveralMoments,
 }
 
 impl Defect {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::EdgeCounted,
         Self::WatermarkEarly,
         Self::FenceNotChecked,
@@ -165,6 +167,7 @@ impl Defect {
         Self::HeldNotConfirmed,
         Self::ChangeNotKept,
         Self::FirstComeFirstServed,
+        Self::DayKeptOfSeveralMoments,
     ];
 }
 

@@ -16,6 +16,17 @@ begin
 end
 $$;
 
+-- A spread table has no triggers, which days that are kept need.
+set local citus.enable_ddl_propagation = off;
+do $$
+begin
+    if to_regprocedure('koresync.count_every_day()') is not null then
+        perform koresync.count_every_day();
+    end if;
+end
+$$;
+set local citus.enable_ddl_propagation = on;
+
 -- Keys to tables that are on every node: all of it over one connection a node.
 set local citus.multi_shard_modify_mode = 'sequential';
 

@@ -23,8 +23,8 @@ use crate::warehouse::privacy::Configured;
 use crate::warehouse::streams::Registration;
 use crate::warehouse::{ConnectOptions, Warehouse, WarehouseError};
 
-/// Beside the workers: the planner, the gauges, live windows, and one to spare.
-const CONNECTIONS_BESIDE_WORKERS: usize = 4;
+/// Beside the workers: the planner, the gauges, live windows, days that are kept, and one to spare.
+const CONNECTIONS_BESIDE_WORKERS: usize = 5;
 /// For a command that only asks and tells.
 const CONNECTIONS_OF_A_READER: u32 = 2;
 /// No page is asked for longer than this before its window is given back.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, DATABASE_PAUSE};
 use super::hands::Hands;
+use super::keeping::keep_days;
 use super::look::{Look, StreamLook};
 use super::planner::{self, Until};
 use super::source::{Options, Source};
@@ -94,6 +95,9 @@ impl Engine {
         if scope.backfill_id.is_none() {
             tasks.spawn(hands.work_live(scope.streams.clone(), working.clone()));
         }
+        // Nothing waits for it, and its end comes after all that others need.
+        let keeping =
+            scope.backfill_id.is_none().then(|| tokio::spawn(keep_days(self.bench.warehouse.clone(), working.clone())));
         let supervision = self.supervise(mode, &scope, &working);
         tokio::pin!(supervision);
         let outcome = tokio::select! {
@@ -113,6 +117,11 @@ impl Engine {
         }
         if let Err(error) = self.bench.warehouse.give_back_all(&self.owner).await {
             tracing::debug!(%error, "The leases could not be given back; they will end by themselves.");
+        }
+        if let Some(keeping) = keeping
+            && let Err(died) = keeping.await
+        {
+            tracing::warn!(%died, "What keeps days for the views died; they count days when they are asked.");
         }
         outcome
     }

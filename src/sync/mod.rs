@@ -10,6 +10,7 @@ pub mod erasing;
 mod hands;
 mod heartbeat;
 pub mod intake;
+mod keeping;
 mod look;
 pub mod paging;
 mod piece;

@@ -9,6 +9,7 @@ pub mod budget;
 pub mod catalog;
 pub mod connect;
 pub mod counts;
+pub mod days;
 pub mod drift;
 pub mod erasure;
 pub mod error;

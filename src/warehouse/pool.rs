@@ -23,6 +23,9 @@ use super::load::dimensions::DimensionCache;
 
 /// Right in a session that is lent for this transaction alone, and in one's own. One round trip, as a bare `begin` is.
 pub(super) const BEGIN_ANYWHERE: &str = "begin; deallocate all";
+/// The same, and all statements see what the first one sees.
+const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read";
+const BEGIN_SNAPSHOT_ANYWHERE: &str = "begin isolation level repeatable read; deallocate all";
 
 /// Connects when it is used first. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,6 +69,12 @@ impl Pool {
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let Made { pool, is_lent } = self.made().await?;
         if *is_lent { pool.begin_with(BEGIN_ANYWHERE).await } else { pool.begin().await }
+    }
+
+    /// A transaction of which all statements see the same moment.
+    pub async fn begin_snapshot(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let Made { pool, is_lent } = self.made().await?;
+        pool.begin_with(if *is_lent { BEGIN_SNAPSHOT_ANYWHERE } else { BEGIN_SNAPSHOT }).await
     }
 
     /// A connection for several statements, each a transaction of its own where the session is ours, all of them in one where

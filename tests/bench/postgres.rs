@@ -176,9 +176,14 @@ impl Cluster {
         self.look_at_references(database, |_| true).await
     }
 
-    async fn look_at_references(&self, database: &str, is_meant: impl Fn(&Reference) -> bool) -> anyhow::Result<()> {
+    /// One connection, and statements that may take long.
+    pub fn warehouse(&self, database: &str) -> anyhow::Result<Warehouse> {
         let options = ConnectOptions::new(&SecretString::from(self.postgres.url(database)), false, 1)?;
-        let warehouse = Warehouse::new(&options, Arc::new(SystemClock), chrono_tz::UTC, Duration::from_mins(10));
+        Ok(Warehouse::new(&options, Arc::new(SystemClock), chrono_tz::UTC, Duration::from_mins(10)))
+    }
+
+    async fn look_at_references(&self, database: &str, is_meant: impl Fn(&Reference) -> bool) -> anyhow::Result<()> {
+        let warehouse = self.warehouse(database)?;
         let references = warehouse.references().await?;
         let references: Vec<_> = references.into_iter().filter(is_meant).collect();
         ensure!(references.len() > 20, "{database} declares only {} references", references.len());

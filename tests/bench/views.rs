@@ -1,14 +1,16 @@
 //! What analysts wait for: each view over a month, among so many contacts.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use chrono::{Days, NaiveDate};
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+
+use tokio_util::sync::CancellationToken;
 
 use super::Bench;
 use super::history::History;
-use super::postgres::{Keys, statement};
+use super::postgres::{Cluster, Keys, statement};
 use super::report::Samples;
 
 const DATABASE: &str = "views";
@@ -51,13 +53,47 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         (view, format!("select * from kore.{view} where contact_key = (select contact_key from kore.contacts where started_on = '{first}' limit 1)"))
     });
     let whole = WHOLE.map(|view| (view, format!("select * from kore.{view}")));
+    let runs = bench.settings.runs;
+    // Before any day is kept: as on a cluster, or in the first minutes after a load.
+    let counted = ask(&mut connection, &of_a_month, 1).await?;
+    let (days, keeping) = keep_all(cluster, &mut connection).await?;
+    // Two days are still changing, as today and the day before do.
+    let changing = "insert into koresync.changed_days (stream, started_on) \
+        select s.stream, d::date from koresync.streams s, generate_series($1::date - 1, $1::date, '1 day') d";
+    sqlx::query(changing).bind(last).execute(&mut connection).await?;
+    let kept = ask(&mut connection, &of_a_month, runs).await?;
+    let others = ask(&mut connection, &[&a_contact[..], &whole[..]].concat(), runs).await?;
+    drop(connection);
+    cluster.remove(DATABASE).await?;
+
+    let report = &mut bench.report;
+    report.section(&format!("Views: the {month} contacts of a month, among {held}; one contact; everything"));
+    report.note("With every day counted when it is asked for, once:");
+    for (words, seconds) in &counted {
+        report.figure(words, seconds);
+    }
+    report.figure(&format!("keeping {days} days, s a day"), &keeping);
+    report.note("With days kept, but for two of the month:");
+    for (words, seconds) in kept.iter().chain(&others) {
+        report.figure(words, seconds);
+    }
+    report.note("Each is read whole over one connection, with jit = off and work_mem = 32MB, else with PostgreSQL's default settings.");
+    Ok(())
+}
+
+/// How long each of these takes.
+async fn ask(
+    connection: &mut PgConnection,
+    questions: &[(&str, String)],
+    runs: usize,
+) -> anyhow::Result<Vec<(String, Samples)>> {
     let mut figures = Vec::new();
-    for (view, sql) in of_a_month.iter().chain(&a_contact).chain(&whole) {
+    for (view, sql) in questions {
         let (mut seconds, mut rows) = (Samples::default(), 0);
-        for _ in 0..bench.settings.runs {
+        for _ in 0..runs {
             let began = Instant::now();
             let answer = sqlx::query(AssertSqlSafe(sql.clone()))
-                .fetch_all(&mut connection)
+                .fetch_all(&mut *connection)
                 .await
                 .with_context(|| sql.clone())?;
             seconds.add(began.elapsed().as_secs_f64());
@@ -66,14 +102,26 @@ pub async fn measure(bench: &mut Bench) -> anyhow::Result<()> {
         }
         figures.push((format!("{view}, {rows} rows, s"), seconds));
     }
-    drop(connection);
-    cluster.remove(DATABASE).await?;
+    Ok(figures)
+}
 
-    let report = &mut bench.report;
-    report.section(&format!("Views: the {month} contacts of a month, among {held}; one contact; everything"));
-    for (words, seconds) in &figures {
-        report.figure(words, seconds);
+/// Keeps all days, as the daemon does, and compares one kind with what is counted.
+async fn keep_all(cluster: &Cluster, connection: &mut PgConnection) -> anyhow::Result<(usize, Samples)> {
+    let warehouse = cluster.warehouse(DATABASE)?;
+    let (mut days, mut seconds) = (0, Samples::default());
+    while let Some(day) = warehouse.quiet_day(Duration::ZERO, &[]).await? {
+        let began = Instant::now();
+        ensure!(warehouse.keep_day(&day, &CancellationToken::new()).await?, "{day:?} is not kept");
+        seconds.add(began.elapsed().as_secs_f64());
+        days += 1;
     }
-    report.note("Each is read whole over one connection, with jit = off and work_mem = 32MB, else with PostgreSQL's default settings.");
-    Ok(())
+    warehouse.close().await;
+    cluster.vacuum(DATABASE).await?;
+    let wrong: i64 = sqlx::query_scalar(
+        "select count(*) from (select * from koresync.counted_queue_days except all select * from koresync.kept_queue_days) d",
+    )
+    .fetch_one(connection)
+    .await?;
+    ensure!(wrong == 0, "{wrong} rows of queues were kept wrongly");
+    Ok((days, seconds))
 }

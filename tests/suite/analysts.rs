@@ -9,6 +9,7 @@ use koresync::warehouse::rebuilds::RebuildScope;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::rebuilding::rebuild_all;
+use crate::support::days::{assert_days_hold, keep_all_days, marked_days};
 use crate::support::mirror::{Mirror, Settings, make_schema, population};
 use crate::support::postgres::TestDatabase;
 
@@ -44,6 +45,7 @@ async fn every_number_of_the_views_is_in_the_payloads_in_any_time_zone() {
     let mut mirror = Mirror::start(population, settings).await;
     mirror.run_once().await;
     let pool = mirror.database.pool().await;
+    assert!(keep_all_days(&mirror.warehouse()).await > 30, "few days were marked");
     sqlx::raw_sql("update kore.contacts set removed_at = now() where hashtext(conversation_id) % 10 = 0")
         .execute(&pool)
         .await
@@ -52,6 +54,12 @@ async fn every_number_of_the_views_is_in_the_payloads_in_any_time_zone() {
         mirror.settings.time_zone = zone.parse().expect("a zone");
         let scope = RebuildScope { time_zone: Some(mirror.settings.time_zone), ..RebuildScope::default() };
         rebuild_all(&mirror, &scope).await;
+        // Days that moved while they were kept; then the same, kept anew.
+        assert!(marked_days(&pool).await > 30, "the days moved, and are not marked");
+        assert_views_tell_the_payloads(&pool, zone).await;
+        keep_all_days(&mirror.warehouse()).await;
+        assert_eq!(marked_days(&pool).await, 0);
+        assert!(assert_days_hold(&pool).await > 300, "hardly a row is kept");
         assert_views_tell_the_payloads(&pool, zone).await;
     }
 }

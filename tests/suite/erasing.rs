@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::rebuilding::rebuild_all;
 use crate::rereading::reread;
+use crate::support::days::{assert_days_hold, keep_all_days};
 use crate::support::dump::Dump;
 use crate::support::logins::Login;
 use crate::support::mirror::{Mirror, STREAM, STREAM_ID, Settings, end, entry, population};
@@ -136,6 +137,7 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
         .await
         .remove(0);
 
+    keep_all_days(&mirror.warehouse()).await;
     let program = program(&mirror);
     let mut arguments = vec!["erase", "--yes", "--json", "--agent", &agent.id];
     arguments.extend(conversations.iter().flat_map(|id| ["--conversation", id]));
@@ -155,6 +157,8 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
     Dump::of(&mirror.database).await.assert_without(&all);
     assert_eq!(mirror.number("select count(*) from kore.contacts").await, others);
     mirror.assert_keys_hold().await;
+    assert_days_hold(&pool).await;
+    keep_all_days(&mirror.warehouse()).await;
 
     // The same content, then another one, by a backfill and by the rungs.
     reread(&mirror).await;
@@ -180,6 +184,7 @@ async fn the_erased_occur_nowhere_after_a_backfill_rechecks_and_a_rebuild() {
     let primaries = mirror.number("select count(*) from (select contact_key from kore.contact_agents group by 1 having count(*) filter (where is_primary) <> 1) odd").await;
     assert_eq!(primaries, 0, "contacts without a first agent");
     mirror.assert_keys_hold().await;
+    assert_days_hold(&pool).await;
 }
 
 /// Places where a person may be that the vendor's records do not lead to.

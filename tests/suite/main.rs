@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod crash_points;
 mod database_faults;
+mod days;
 mod demo;
 mod deployment;
 mod economy;

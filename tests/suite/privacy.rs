@@ -14,6 +14,7 @@ use sqlx::PgPool;
 
 use crate::erasing::{KEY, key};
 use crate::rereading::reread;
+use crate::support::days::{assert_days_hold, keep_all_days};
 use crate::support::dump::Dump;
 use crate::support::mirror::{Mirror, STREAM_ID, Settings, contacts, end, population};
 use crate::support::planting::plant;
@@ -142,6 +143,7 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     )
     .await;
     let joins = joins(&pool).await;
+    keep_all_days(&mirror.warehouse()).await;
 
     let hashing = program(&mirror, "hash", KEY);
     let (exit, told) = hashing.run(&["rebuild"], SOON).await;
@@ -166,6 +168,9 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
     assert_eq!(mirror.number("select count(*) from kore.contact_changes").await, changes, "hashing is no change");
     Dump::of(&mirror.database).await.assert_without(&values);
 
+    assert_days_hold(&pool).await;
+    keep_all_days(&mirror.warehouse()).await;
+
     // Tighter still, then looser: a rebuild cannot bring back what is gone, a backfill does.
     let (exit, told) = program(&mirror, "drop", KEY).run(&["rebuild"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");
@@ -173,6 +178,7 @@ async fn tightening_by_a_rebuild_hides_what_is_held_and_loosening_by_a_backfill_
         mirror.number("select count(*) from kore.agents where agent_name is not null or agent_email is not null").await,
         0
     );
+    assert_days_hold(&pool).await;
     mirror.settings = settings(Treatment::Keep);
     let (exit, told) = program(&mirror, "keep", KEY).run(&["rebuild"], SOON).await;
     assert_eq!(exit, Some(0), "{told}");

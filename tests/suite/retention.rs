@@ -7,6 +7,7 @@ use koresync::sync::{Mode, Outcome, Retention};
 use koresync::warehouse::retention::Cutoffs;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::days::{assert_days_hold, keep_all_days};
 use crate::support::mirror::{Mirror, Settings, end, population};
 use crate::support::process::LOOK;
 use crate::support::waiting::waits;
@@ -40,6 +41,7 @@ async fn what_is_older_than_retention_goes_and_the_watermark_stays() {
     assert!(before.0 > 50 && before.0 == before.1, "{before:?}");
     let young = mirror.number("select count(*) from kore.contacts where started_at >= '2026-03-25T00:00:00Z'").await;
 
+    keep_all_days(&mirror.warehouse()).await;
     mirror.settings.retention = Retention { payloads: Some(4 * A_DAY), contacts: Some(7 * A_DAY) };
     let stop = CancellationToken::new();
     let daemon = tokio::spawn(mirror.engine(stop.clone()).await.run(Mode::Forever));
@@ -51,6 +53,7 @@ async fn what_is_older_than_retention_goes_and_the_watermark_stays() {
     stop.cancel();
     assert_eq!(daemon.await.expect("no panic").expect("an engine that lives"), Outcome::Done);
     mirror.assert_keys_hold().await;
+    assert_days_hold(&pool).await;
     assert!(older(4).await.0 > 0, "contacts are kept for longer than their payloads");
     assert_eq!(
         mirror.number("select count(*) from kore.contacts where started_at >= '2026-03-25T00:00:00Z'").await,

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use super::Finding;
 use crate::cli::{Context, Exit, migrate, session};
 use crate::config::Settings;
+use crate::warehouse::days::Keeping;
 use crate::warehouse::migrate::SchemaError;
 use crate::warehouse::status::probe::{Identity, Privileges, Room, StreamIdentity};
 use crate::warehouse::{ConnectOptions, Warehouse, WarehouseError};
@@ -162,6 +163,7 @@ async fn content(settings: &Settings, context: &Context, warehouse: &Warehouse) 
         Err(error) => Finding::error("time zone", error),
     });
     findings.push(privacy(settings, warehouse).await);
+    findings.push(days(warehouse).await);
     findings.extend(streams(settings, warehouse).await);
     let (before, database) = (context.clock.now(), warehouse.now().await);
     findings.push(match database {
@@ -173,6 +175,22 @@ async fn content(settings: &Settings, context: &Context, warehouse: &Warehouse) 
         Err(error) => Finding::error("database clock", error),
     });
     findings
+}
+
+/// Days that the daily views read as rows.
+async fn days(warehouse: &Warehouse) -> Finding {
+    match warehouse.keeping().await {
+        Ok(Keeping::Kept) => Finding::fine("days", "kept for the daily views, once they stand still"),
+        Ok(Keeping::Counted) => {
+            Finding::fine("days", "counted by the daily views when these are asked, as on a cluster")
+        }
+        Ok(Keeping::Broken) => Finding::warning(
+            "days",
+            "triggers that mark changed days are missing or disabled, so daily views may be out of date",
+            "as kore_owner: select koresync.keep_days();",
+        ),
+        Err(error) => Finding::error("days", error),
+    }
 }
 
 /// The key must be the one that the warehouse's hashes were made with; other settings are put in force by a run.

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod citus;
+pub mod days;
 pub mod disk;
 pub mod dump;
 pub mod hostile_vendor;
