@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use koresync::sync::Outcome;
 
+use crate::support::days::{assert_days_hold, keep_all_days};
 use crate::support::mirror::{Mirror, Settings, population};
 use crate::support::pooler::Pooler;
 use crate::support::postgres::TestDatabase;
@@ -18,6 +19,8 @@ async fn a_mirror_through_a_pooler_is_as_good() {
     let mirror = mirror.by_way_of(way);
     assert_eq!(mirror.run_once().await, Outcome::Done);
     mirror.assert_equal().await;
+    assert!(keep_all_days(&mirror.warehouse()).await > 5, "no days were marked");
+    assert!(assert_days_hold(&mirror.database.pool().await).await > 0);
 }
 
 /// Several processes at once, of more connections than there are sessions, killed and started again.
