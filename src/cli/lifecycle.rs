@@ -80,15 +80,15 @@ impl Lifecycle {
             // The deadline counts from the stop, whoever asked for it.
             tokio::select! {
                 Some(name) = signals.recv() => {
-                    tracing::info!(signal = name, "stopping: finishing what is under way");
+                    tracing::info!(signal = name, "Stopping: what is under way is finished first; a second signal stops at once.");
                     stopping.cancel();
                 }
                 () = stopping.cancelled() => {}
             }
             tokio::select! {
-                Some(name) = signals.recv() => tracing::warn!(signal = name, "stopping at once"),
+                Some(name) = signals.recv() => tracing::warn!(signal = name, "Stopping at once; what was under way is done again by the next run."),
                 () = tokio::time::sleep(deadline) => {
-                    tracing::warn!(seconds = deadline.as_secs(), "what is under way did not finish in time");
+                    tracing::warn!(seconds = deadline.as_secs(), "What is under way did not finish in time; the next run does it again.");
                 }
             }
             halted.cancel();

@@ -88,14 +88,14 @@ impl Bound {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept a connection");
+                    tracing::warn!(error = %error, "A connection to server.listen could not be accepted; trying again.");
                     sleep(BREATH).await;
                 }
             }
         }
         connections.close();
         if timeout(FAREWELL, connections.wait()).await.is_err() {
-            tracing::debug!(connections = connections.len(), "left connections that did not end");
+            tracing::debug!(connections = connections.len(), "Left connections that did not end.");
         }
     }
 }

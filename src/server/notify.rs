@@ -76,7 +76,10 @@ pub async fn watchdog(heartbeat: Heartbeat, started: CancellationToken, stopping
     while stopping.run_until_cancelled(tick.tick()).await.is_some() {
         let age = heartbeat.age();
         if age >= limit {
-            tracing::error!(silent_seconds = age.as_secs(), "no progress: the watchdog is not fed");
+            tracing::error!(
+                silent_seconds = age.as_secs(),
+                "No progress for too long: the service manager is left to restart the daemon."
+            );
         } else if started.is_cancelled() {
             tell(&[NotifyState::Watchdog]);
         } else {
@@ -87,7 +90,7 @@ pub async fn watchdog(heartbeat: Heartbeat, started: CancellationToken, stopping
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(error = %error, "the service manager cannot be told");
+        tracing::debug!(error = %error, "The service manager cannot be told.");
     }
 }
 

@@ -39,7 +39,9 @@ impl Heartbeat {
                         return;
                     }
                     // The next beat may get through; if none does, the lease ends and the fence holds.
-                    Err(error) => tracing::warn!(%error, window.id = claim.id, "Cannot renew a lease."),
+                    Err(error) => {
+                        tracing::warn!(%error, window.id = claim.id, "A lease could not be renewed; trying again. Were it to end, another worker would read the window anew.");
+                    }
                 }
             }
         });

@@ -181,7 +181,7 @@ impl Warehouse {
         loop {
             match work().await {
                 Err(error) if error.is_conflict() && tries < CONFLICT_TRIES => {
-                    tracing::debug!(error = %error, tries, "transaction lost against another one; again");
+                    tracing::debug!(error = %error, tries, "A transaction lost against another one; trying again.");
                     lost();
                     tokio::time::sleep(Duration::from_millis(10 << tries)).await;
                     tries += 1;
