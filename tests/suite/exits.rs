@@ -99,7 +99,7 @@ async fn a_second_signal_stops_at_once() {
              and application_name = 'koresync' and wait_event_type = 'Lock'";
         site.becomes(1, waiting, SOON).await;
         process.terminate();
-        process.tells("finishing what is under way").await;
+        process.tells("what is under way is finished first").await;
         assert!(process.is_running(), "{}", process.told());
         let began = Instant::now();
         process.terminate();
