@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, DATABASE_PAUSE};
 use super::hands::Hands;
-use super::keeping::keep_days;
+use super::keeping::{Rounds, keep_days};
 use super::look::{Look, StreamLook};
 use super::planner::{self, Until};
 use super::source::{Options, Source};
@@ -96,8 +96,8 @@ impl Engine {
             tasks.spawn(hands.work_live(scope.streams.clone(), working.clone()));
         }
         // Nothing waits for it, and its end comes after all that others need.
-        let keeping =
-            scope.backfill_id.is_none().then(|| tokio::spawn(keep_days(self.bench.warehouse.clone(), working.clone())));
+        let keeping = (mode == Mode::Forever)
+            .then(|| tokio::spawn(keep_days(self.bench.warehouse.clone(), working.clone(), Rounds::Many)));
         let supervision = self.supervise(mode, &scope, &working);
         tokio::pin!(supervision);
         let outcome = tokio::select! {
@@ -122,6 +122,10 @@ impl Engine {
             && let Err(died) = keeping.await
         {
             tracing::warn!(%died, "What keeps days for the views died; they count days when they are asked.");
+        }
+        // What earlier runs loaded is quiet by now.
+        if mode == Mode::Once && matches!(outcome, Ok(Outcome::Done | Outcome::Partly(_))) {
+            Box::pin(keep_days(self.bench.warehouse.clone(), self.stop.clone(), Rounds::One)).await;
         }
         outcome
     }

@@ -17,17 +17,28 @@ const APART: Duration = Duration::from_hours(1);
 /// The SQLSTATE of a statement that took too long.
 const CANCELLED: &str = "57014";
 
-/// Keeps quiet days one after another, the latest first, until stopped. Views do without: failures are told, and cost nothing but
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rounds {
+    /// All days that are quiet now.
+    One,
+    /// A round each minute until stopped.
+    Many,
+}
+
+/// Keeps quiet days one after another, the latest first, unless stopped. Views do without: failures are told, and cost nothing but
 /// time.
-pub(super) async fn keep_days(warehouse: Warehouse, stop: CancellationToken) {
+pub(super) async fn keep_days(warehouse: Warehouse, stop: CancellationToken, rounds: Rounds) {
     let mut keeper = Keeper { warehouse, apart: HashMap::new(), told_broken: None };
     while !stop.is_cancelled() {
-        if let Err(error) = keeper.keep_quiet_days(&stop).await {
+        if let Err(error) = keeper.keep_quiet_days(&stop, rounds).await {
             if error.remedy() == Remedy::Wait {
                 tracing::debug!(%error, "No day could be kept for the views; trying again.");
             } else {
                 tracing::warn!(%error, "No day could be kept for the views, which count them when they are asked; trying again.");
             }
+        }
+        if rounds == Rounds::One {
+            return;
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await;
     }
@@ -41,7 +52,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep_quiet_days(&mut self, stop: &CancellationToken) -> Result<(), WarehouseError> {
+    async fn keep_quiet_days(&mut self, stop: &CancellationToken, rounds: Rounds) -> Result<(), WarehouseError> {
         match self.warehouse.keeping().await? {
             Keeping::Kept => self.told_broken = None,
             Keeping::Counted => return Ok(()),
@@ -63,6 +74,10 @@ impl Keeper {
                     let StreamDay { stream, started_on } = &day;
                     tracing::warn!(stream, day = %started_on, %error, "Counting a day takes too long to keep it; the views go on counting it.");
                     self.apart.insert(day, Instant::now());
+                    // The next ones may take as long, for one where somebody holds a table.
+                    if rounds == Rounds::One {
+                        break;
+                    }
                 }
                 Err(error) => return Err(error),
             }

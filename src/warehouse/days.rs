@@ -93,7 +93,10 @@ impl Warehouse {
         let backend: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *transaction).await?;
         // Who keeps the same day at the same time saw at least one of these marks.
         let marks = "select from koresync.changed_days where stream = $1 and started_on = $2 for update nowait";
-        let mut statements = vec![marks.to_owned()];
+        if self.unless_stopped(&mut transaction, marks.to_owned(), day, (backend, stop)).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let mut statements = Vec::new();
         for kind in KINDS {
             statements.push(format!("delete from koresync.kept_{kind}_days where stream = $1 and started_on = $2"));
             statements
@@ -104,11 +107,7 @@ impl Warehouse {
             if stop.is_cancelled() {
                 return Ok(false);
             }
-            let is_look = sql == marks;
-            let done = self.unless_stopped(&mut transaction, sql, day, (backend, stop)).await?;
-            if is_look && done.rows_affected() == 0 {
-                return Ok(false);
-            }
+            self.unless_stopped(&mut transaction, sql, day, (backend, stop)).await?;
         }
         transaction.commit().await?;
         Ok(true)

@@ -166,6 +166,17 @@ async fn of_two_that_keep_the_same_day_one_does_and_who_is_stopped_keeps_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_single_run_keeps_what_earlier_ones_loaded() {
+    let (mirror, pool) = loaded().await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    assert!(marked_days(&pool).await > 5, "days that are not quiet were kept");
+    execute(&pool, OLDER).await;
+    assert_eq!(mirror.run_once().await, Outcome::Done);
+    assert_eq!(marked_days(&pool).await, 0);
+    assert!(assert_days_hold(&pool).await > 100, "hardly a row is kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_kept_where_changes_are_not_marked() {
     let (mirror, pool) = loaded().await;
     let warehouse = mirror.warehouse();

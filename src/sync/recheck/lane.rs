@@ -95,23 +95,24 @@ impl Look<'_> {
         // Half of the workers stay free for what is more urgent. What waits for a stream that fails or is refused takes no worker, so
         // it holds up its own stream alone.
         let most = (self.options.workers / 2).max(1);
-        let held_up = self.warehouse.open_rechecks(streams).await?;
+        let open_of_each = self.warehouse.open_rechecks(streams).await?;
         let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-        let open: usize = held_up.iter().map(|stream| count(stream.ready)).sum();
+        let open: usize = open_of_each.iter().map(|stream| count(stream.ready)).sum();
         let room = most.saturating_sub(open);
         if room == 0 {
             return Ok(0);
         }
-        let is_full = |c: &&Candidate| held_up.iter().any(|h| h.stream == c.stream() && count(h.planned) >= most);
-        let among = |wanted: &dyn Fn(&Agenda) -> bool| -> Vec<&Candidate> {
-            among(wanted).into_iter().filter(|candidate| !is_full(candidate)).collect()
+        let has_room = |item: &Agenda| {
+            let its = open_of_each.iter().find(|stream| stream.stream == item.stream);
+            its.is_none_or(|stream| count(stream.planned) < most)
         };
-        let mut planned = self.plan_rungs(&among(&|item| item.is_rung_due), candidates, room).await?;
+        let due = among(&|item| item.is_rung_due && has_room(item));
+        let mut planned = self.plan_rungs(&due, candidates, room).await?;
         if planned == 0 {
-            planned = self.plan_counts(&among(&|item| item.is_count_due), room).await?;
+            planned = self.plan_counts(&among(&|item| item.is_count_due && has_room(item)), room).await?;
         }
         if planned == 0 && open == 0 && !self.is_urgent {
-            planned = self.plan_round(&among(&|item| item.is_stale)).await?;
+            planned = self.plan_round(&among(&|item| item.is_stale && has_room(item))).await?;
         }
         Ok(planned)
     }
