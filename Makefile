@@ -5,7 +5,7 @@ CARGO ?= cargo
 FOR_TESTS = --features faults
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check alerts-check schema bi page-check
+.PHONY: help setup setup-tests lint deny test test-full soak defects upgrade-check citus-check fuzz fuzz-guided mutants demo bench deploy-check alerts-check schema bi page-check otel-check
 
 help: ## This list
 	@echo "make targets:"
@@ -22,7 +22,7 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== formatting"
 	$(CARGO) fmt --check
 	@echo "== clippy"
-	$(CARGO) clippy $(FOR_TESTS) --all-targets -- -D warnings
+	$(CARGO) clippy $(FOR_TESTS),otel --all-targets -- -D warnings
 	@echo "== the production build, without the demonstration"
 	$(CARGO) check --no-default-features
 
@@ -113,6 +113,9 @@ demo: setup ## A private PostgreSQL, a simulated vendor, the daemon and its stat
 
 page-check: setup ## The status page in headless Chromium; pictures go to target/browser (needs node, npm and Chromium)
 	@CARGO='$(CARGO)' sh tests/browser/run.sh
+
+otel-check: setup-tests ## Spans reach a collector (feature otel)
+	$(CARGO) nextest run $(FOR_TESTS),otel --test suite -E 'test(/^traces::/)'
 
 bench: setup ## What it costs, against COPY alone and by hand; half an hour (SECTIONS=fresh CONTACTS=20000 RUNS=3: less)
 	@SECTIONS='$(SECTIONS)' CONTACTS='$(CONTACTS)' RUNS='$(RUNS)' HELD='$(HELD)' $(CARGO) bench --bench bench

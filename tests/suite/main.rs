@@ -34,6 +34,8 @@ mod service_manager;
 mod settling;
 mod status_page;
 mod support;
+#[cfg(feature = "otel")]
+mod traces;
 mod upgrades;
 mod vendor_page;
 mod verifying;
