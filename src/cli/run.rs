@@ -66,7 +66,7 @@ fn warn_of_exposures(settings: &Settings) {
 async fn daemon(settings: Arc<Settings>, clock: SharedClock) -> Result<Exit, anyhow::Error> {
     let life = Lifecycle::start()?;
     let stop = life.stopping();
-    let metrics = metrics::install()?;
+    let metrics = metrics::install(clock.now())?;
     counters::begin(&settings);
     let readiness = Readiness::awaiting(CHECKS);
     let heartbeat = Heartbeat::default();

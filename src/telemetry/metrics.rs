@@ -2,6 +2,7 @@
 //!
 //! Base units; counters end in `_total`; no label ever names a person or a contact.
 
+use chrono::{DateTime, Utc};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -37,6 +38,7 @@ pub const QUARANTINE_LAST_NEW: &str = "koresync_quarantine_last_new_timestamp_se
 pub const UNKNOWN_FIELD_LAST_NEW: &str = "koresync_unknown_field_last_new_timestamp_seconds";
 pub const STREAM_REFUSED: &str = "koresync_stream_refused";
 pub const READY: &str = "koresync_ready";
+pub const START: &str = "koresync_start_timestamp_seconds";
 pub const BUILD_INFO: &str = "koresync_build_info";
 
 /// Requests take from a blink to the total deadline, in seconds.
@@ -44,14 +46,14 @@ const REQUEST_BUCKETS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 2
 /// Windows wait for the budget, so theirs reach into minutes, in seconds.
 const WINDOW_BUCKETS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0];
 
-/// Collects the metrics of the whole process; once only.
+/// Collects the metrics of the whole process, which began at `started`; once only.
 ///
 /// The handle renders them; [`PrometheusHandle::run_upkeep`] must be called every few seconds.
-pub fn install() -> Result<PrometheusHandle, BuildError> {
+pub fn install(started: DateTime<Utc>) -> Result<PrometheusHandle, BuildError> {
     let recorder = recorder()?;
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
-    describe();
+    describe(started);
     Ok(handle)
 }
 
@@ -62,7 +64,7 @@ fn recorder() -> Result<PrometheusRecorder, BuildError> {
         .build_recorder())
 }
 
-fn describe() {
+fn describe(started: DateTime<Utc>) {
     describe_gauge!(WATERMARK, Unit::Seconds, "End of the unbroken verified prefix of a stream, as Unix time");
     describe_gauge!(LAST_SUCCESS, Unit::Seconds, "When a window of a stream was last verified, as Unix time");
     describe_gauge!(WINDOWS, "Windows of the ledger by stream, lane and state");
@@ -107,12 +109,15 @@ fn describe() {
     );
     describe_gauge!(STREAM_REFUSED, "1 while a stream is refused and waits to be tried again");
     describe_gauge!(READY, "1 for each check of /readyz that passes");
+    describe_gauge!(START, Unit::Seconds, "When this process began, as Unix time");
+    gauge!(START).set((started - DateTime::UNIX_EPOCH).as_seconds_f64());
     describe_gauge!(BUILD_INFO, "Always 1; the labels tell the build");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
     use metrics::{counter, histogram};
 
     use super::*;
@@ -121,13 +126,14 @@ mod tests {
     fn the_metrics_are_rendered_with_their_meaning() {
         let recorder = recorder().expect("a recorder");
         metrics::with_local_recorder(&recorder, || {
-            describe();
+            describe(DateTime::UNIX_EPOCH + TimeDelta::milliseconds(1_500));
             counter!(API_REQUESTS, "stream" => "support", "outcome" => "ok").increment(2);
             histogram!(API_REQUEST_DURATION).record(0.3);
         });
         let text = recorder.handle().render();
         for line in [
             concat!("koresync_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "koresync_start_timestamp_seconds 1.5",
             "# TYPE koresync_api_requests_total counter",
             "koresync_api_requests_total{stream=\"support\",outcome=\"ok\"} 2",
             "koresync_api_request_duration_seconds_bucket{le=\"0.5\"} 1",

@@ -195,6 +195,13 @@ class Drill:
         self.site.daemon.end()
         self.site.start_daemon(self.configuration(streams, settle, limits))
 
+    def restart(self):
+        for _ in range(5):
+            self.site.daemon.end()
+            self.site.start_daemon(self.site.folder / "koresync.toml")
+            # Prometheus looks every second.
+            time.sleep(2)
+
     def hurry(self):
         # Of a crowd of contacts the last moments; nobody reads a day of them.
         self.start_anew({"steady": self.streams["steady"], "late": (self.many, moment(seconds=20), "")}, "1s")
@@ -229,7 +236,7 @@ class Drill:
             ),
         ]
 
-    # One after the other, since one starved account keeps all workers waiting, and so the rechecks of everybody else.
+    # One after the other, each with a daemon that was started for it.
     def mistakes(self):
         return [
             [
@@ -255,8 +262,6 @@ class Drill:
             print("  nothing has fired", flush=True)
         self.ask_dashboard()
         print("Faults of single streams", flush=True)
-        # No more rechecks are open than half of the workers are, those of dead streams included: nobody else's are planned then.
-        self.expected |= {("KoresyncRechecksOverdue", stream) for stream in set(self.streams) - {"thin"}}
         self.drive(self.single_streams(), 240)
         self.ask_dashboard()
         print("Mistakes in the configuration", flush=True)
@@ -268,6 +273,7 @@ class Drill:
         print("Database and daemon", flush=True)
         gone = set(self.waits) - {"KoresyncAbsent"}
         self.expected |= {(alert, about) for alert in gone for about in ("steady", "late")}
+        self.drive([(["KoresyncRestarts"], "daemon", "the daemon ends and is started again, five times", set(), self.restart)], 60)
         self.drive([(["KoresyncDatabaseOutOfReach"], "daemon", "the database is stopped", set(), self.site.stop_postgres)], 60)
         self.drive([(["KoresyncAbsent"], "-", "the daemon is ended", set(), self.site.daemon.end)], 60)
         return self.judge()

@@ -34,8 +34,9 @@ impl Server {
     pub async fn bind(settings: Arc<Settings>, clock: SharedClock) -> Result<Self, anyhow::Error> {
         let readiness = Readiness::awaiting(CHECKS);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let metrics = metrics::install(clock.now())?;
         let board = Board::new(settings, clock);
-        let bound: Bound = server::bind(address, readiness.clone(), None, metrics::install()?, board.clone()).await?;
+        let bound: Bound = server::bind(address, readiness.clone(), None, metrics, board.clone()).await?;
         let address = bound.address;
         // It answers to the end, also while the rest is being stopped.
         let serving = tokio::spawn(bound.run(tokio_util::sync::CancellationToken::new()));
