@@ -163,9 +163,8 @@ pub(super) async fn look_at_ledger(
     backfills.retain(|backfill| is_wanted(&backfill.stream));
     let settlings = warehouse.settlings().await?;
     let mut proved = warehouse.proved().await?;
-    let streams: Vec<_> = warehouse
-        .stream_statuses()
-        .await?
+    let (statuses, mut windows) = warehouse.stream_statuses().await?;
+    let streams: Vec<_> = statuses
         .into_iter()
         .filter(|status| is_wanted(&status.stream))
         .map(|status| {
@@ -182,7 +181,6 @@ pub(super) async fn look_at_ledger(
         .filter(|name| is_wanted(name) && streams.iter().all(|stream| stream.status.stream != **name))
         .cloned()
         .collect();
-    let mut windows = warehouse.window_counts().await?;
     windows.retain(|count| streams.iter().any(|stream| stream.status.stream == count.stream));
     let verdict = Verdict::of(&streams, &never_run, &backfills, at);
     let statuses = warehouse.recheck_statuses(at).await?;
