@@ -1,4 +1,4 @@
-//! The workers of a process: which window each takes next, so that no stream keeps all of them.
+//! The workers of a process: which window each takes next, so that no stream keeps all of them, nor any account.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic;
@@ -32,7 +32,8 @@ impl Hands {
         Self { bench, board, owner, held: Arc::default() }
     }
 
-    /// One worker's life: claims what is most urgent and works on it. Of several streams none has all workers.
+    /// One worker's life: claims what is most urgent and works on it. Of several streams none has all workers, and of several
+    /// accounts none: windows of one wait for its limit together.
     pub(super) async fn work(self, scope: Scope, working: CancellationToken) {
         while !working.is_cancelled() {
             let changed = self.board.changed.notified();
@@ -101,15 +102,24 @@ impl Hands {
         }
     }
 
-    /// The most urgent window of a stream that has not as many workers already as it may; a pause when the database gives no answer.
+    /// The most urgent window of a stream that has not as many workers already as it and its account may; a pause when the
+    /// database gives no answer.
     async fn claim(&self, scope: &Scope, working: &CancellationToken) -> Result<Option<Claim>, Duration> {
         let mut held = self.held.lock().await;
         if working.is_cancelled() {
             return Ok(None);
         }
-        let most =
-            if scope.streams.len() > 1 { self.bench.options.workers.saturating_sub(1).max(1) } else { usize::MAX };
-        let is_free = |stream: &&String| held.get(*stream).is_none_or(|count| *count < most);
+        let all_but_one = self.bench.options.workers.saturating_sub(1).max(1);
+        let most = |of: usize| if of > 1 { all_but_one } else { usize::MAX };
+        let mut by_account: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        for stream in &scope.streams {
+            *by_account.entry(self.account(stream)).or_default() += held.get(stream).copied().unwrap_or_default();
+        }
+        let (of_a_stream, of_an_account) = (most(scope.streams.len()), most(by_account.len()));
+        let is_free = |stream: &&String| {
+            held.get(*stream).is_none_or(|count| *count < of_a_stream)
+                && by_account.get(&self.account(stream)).is_none_or(|count| *count < of_an_account)
+        };
         let streams = scope.streams.iter().filter(is_free).cloned().collect();
         let scope = Scope { streams, backfill_id: scope.backfill_id };
         match self.bench.warehouse.claim(&self.owner, &scope).await {
@@ -124,6 +134,10 @@ impl Hands {
                 Err(DATABASE_PAUSE)
             }
         }
+    }
+
+    fn account(&self, stream: &str) -> Option<&str> {
+        Some(self.bench.source(stream)?.budget.account_id())
     }
 
     async fn release(&self, stream: &str) {

@@ -1,6 +1,6 @@
 //! What all streams share, so that one which is slow or fails leaves the others what they need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,7 +12,7 @@ use crate::warehouse::budget::Turn;
 pub(super) struct Portions {
     /// For all streams together.
     pub common: usize,
-    /// The part of them that one of several streams may hold.
+    /// The part of them that one of several streams may hold, and the streams of one of several accounts together.
     pub most: usize,
     /// Beside them, for what comes first of each stream: its live windows, which wait for no backfill.
     pub first: usize,
@@ -29,6 +29,8 @@ pub(super) struct Shares {
 struct Share {
     /// What this stream may still take of the common part.
     most: Arc<Semaphore>,
+    /// What all streams of its account may, since they wait for the same limit.
+    account: Arc<Semaphore>,
     first: Arc<Semaphore>,
     first_size: usize,
 }
@@ -38,18 +40,23 @@ struct Share {
 pub(super) struct Taken(#[expect(dead_code, reason = "held, never read")] Vec<OwnedSemaphorePermit>);
 
 impl Shares {
-    pub(super) fn new<'s>(streams: impl ExactSizeIterator<Item = &'s str>, portions: Portions) -> Self {
+    /// For these streams, each with its account.
+    pub(super) fn new<'s>(streams: impl ExactSizeIterator<Item = (&'s str, &'s str)>, portions: Portions) -> Self {
         let common = portions.common.max(1);
-        let most = if streams.len() > 1 { portions.most.clamp(1, common) } else { common };
-        let share = || Share {
-            most: Arc::new(Semaphore::new(most)),
-            first: Arc::new(Semaphore::new(portions.first)),
-            first_size: portions.first,
+        let part = |of: usize| Arc::new(Semaphore::new(if of > 1 { portions.most.clamp(1, common) } else { common }));
+        let streams: Vec<(&str, &str)> = streams.collect();
+        let count = streams.iter().map(|(_, account)| account).collect::<BTreeSet<_>>().len();
+        let accounts: BTreeMap<&str, _> = streams.iter().map(|&(_, account)| (account, part(count))).collect();
+        let share = |&(stream, account): &(&str, &str)| {
+            let share = Share {
+                most: part(streams.len()),
+                account: Arc::clone(accounts.get(account)?),
+                first: Arc::new(Semaphore::new(portions.first)),
+                first_size: portions.first,
+            };
+            Some((stream.to_owned(), share))
         };
-        Self {
-            common: Arc::new(Semaphore::new(common)),
-            streams: streams.map(|stream| (stream.to_owned(), share())).collect(),
-        }
+        Self { common: Arc::new(Semaphore::new(common)), streams: streams.iter().filter_map(share).collect() }
     }
 
     /// Waits for so many permits; what comes first takes those that are kept for it, or common ones, whichever are free sooner.
@@ -59,8 +66,9 @@ impl Shares {
         let permits = u32::try_from(count).unwrap_or(u32::MAX);
         let common = async {
             let most = Arc::clone(&share.most).acquire_many_owned(permits).await.ok()?;
+            let account = Arc::clone(&share.account).acquire_many_owned(permits).await.ok()?;
             let common = Arc::clone(&self.common).acquire_many_owned(permits).await.ok()?;
-            Some(Taken(vec![most, common]))
+            Some(Taken(vec![most, account, common]))
         };
         if turn == Turn::Later || count > share.first_size {
             return common.await;
@@ -83,7 +91,7 @@ mod tests {
     const PORTIONS: Portions = Portions { common: 6, most: 5, first: 1 };
 
     fn shares() -> Shares {
-        Shares::new(["slow", "quick", "large"].into_iter(), PORTIONS)
+        Shares::new([("slow", "one"), ("quick", "one"), ("large", "one")].into_iter(), PORTIONS)
     }
 
     fn at_once(shares: &Shares, stream: &str, turn: Turn, count: usize) -> Option<Taken> {
@@ -116,8 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn streams_of_one_account_leave_something_to_other_accounts() {
+        let shares =
+            Shares::new([("slow", "starved"), ("slower", "starved"), ("quick", "other")].into_iter(), PORTIONS);
+        let starved = ["slow", "slower"].map(|stream| all(&shares, stream, Turn::Later));
+        assert_eq!(starved.iter().map(Vec::len).sum::<usize>(), 5, "of six");
+        assert_eq!(all(&shares, "quick", Turn::Later).len(), 1, "the last");
+        drop(starved);
+        assert_eq!(all(&shares, "quick", Turn::Later).len(), 5);
+    }
+
+    #[test]
     fn a_single_stream_may_have_everything() {
-        let shares = Shares::new(["only"].into_iter(), PORTIONS);
+        let shares = Shares::new([("only", "one")].into_iter(), PORTIONS);
         let later = all(&shares, "only", Turn::Later);
         let first = all(&shares, "only", Turn::First);
         assert_eq!((later.len(), first.len()), (6, 1));

@@ -388,7 +388,8 @@ impl Bench {
         let windows = if is_alone { FULL_WINDOWS } else { FULL_WINDOWS + 1 };
         let memory = Portions { common: full * windows, most: full * FULL_WINDOWS, first: full / FIRST_PART };
         let fetching = Portions { common: options.fetches, most: options.fetches.saturating_sub(1), first: 1 };
-        let shares = |portions| Arc::new(Shares::new(sources.iter().map(|source| source.stream.as_str()), portions));
+        let streams = || sources.iter().map(|source| (source.stream.as_str(), source.budget.account_id()));
+        let shares = |portions| Arc::new(Shares::new(streams(), portions));
         let (memory, fetching) = (shares(memory), shares(fetching));
         Self {
             warehouse,

@@ -120,6 +120,10 @@ impl AccountBudget {
         })
     }
 
+    pub fn account_id(&self) -> &str {
+        &self.account_id
+    }
+
     /// Waits for a slot. Callers of one turn queue, in order; all are turned away when the process stops.
     pub async fn acquire(&self, turn: Turn) -> Result<(), WarehouseError> {
         let _waiter = Waiter::among(&self.waiting);

@@ -55,6 +55,7 @@ pub struct Agenda {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct OpenRechecks {
     pub stream: String,
+    pub account_id: String,
     pub planned: i64,
     /// Of these such as a worker has, or may take now.
     pub ready: i64,
@@ -289,12 +290,12 @@ impl Warehouse {
     /// Rechecks that are open, of those of these streams that have any.
     pub async fn open_rechecks(&self, streams: &[String]) -> Result<Vec<OpenRechecks>, WarehouseError> {
         Ok(sqlx::query_as(
-            "select w.stream, count(*) as planned, \
+            "select w.stream, s.account_id, count(*) as planned, \
                count(*) filter (where w.lease_expires_at > n.now \
                  or s.paused_at is null and w.due_at <= n.now and (s.retry_at is null or s.retry_at <= n.now)) as ready \
              from koresync.windows w join koresync.streams s on s.stream = w.stream, \
                (select coalesce($2, clock_timestamp()) as now) n \
-             where w.stream = any($1) and w.lane = 'recheck' and w.state = 'planned' group by w.stream",
+             where w.stream = any($1) and w.lane = 'recheck' and w.state = 'planned' group by 1, 2",
         )
         .bind(streams)
         .bind(self.clock.database_time())

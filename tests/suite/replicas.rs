@@ -19,6 +19,7 @@ const POLL_AND_SETTLE: Duration = Duration::from_secs(2 * 2 + 1);
 /// What a machine that does much else may add.
 const GRACE: Duration = Duration::from_secs(5);
 const A_LOAD: Duration = Duration::from_mins(5);
+const A_MINUTE: Duration = Duration::from_mins(1);
 
 /// Twenty requests a second, in any minute.
 fn limited() -> simulate::Options {
@@ -161,6 +162,59 @@ async fn streams_that_fail_or_are_refused_hold_up_no_other() {
     let (exit, told) = Program::new(&hasty).run(&["run", "--once"], A_LOAD).await;
     assert_eq!(exit, Some(3), "{told}");
     assert!(told.contains("broken:") && told.contains("refused:"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_requests_left_holds_up_no_other_account() {
+    let database = TestDatabase::create().await;
+    let site = Site::start(database.url(), simulate::Options { contacts: 200, days: 2, ..population() }).await;
+    let start = site.end - TimeDelta::hours(12);
+    let streams = vec![
+        Stream::new("well", "st-1", start),
+        Stream::new("thin", "st-2", start),
+        Stream::new("thinner", "st-3", start),
+    ];
+    let sync = format!("{EAGER}\nrecheck = [\"2s\"]");
+    let mut configuration = Configuration { sync, streams, ..site.configuration() };
+    let limit = |configuration: &mut Configuration, requests: u32| {
+        for stream in &mut configuration.streams[1..] {
+            stream.overrides = format!("account_id = \"thin\"\nrequests_per_minute = {requests}");
+        }
+    };
+    limit(&mut configuration, 6_000);
+    let (exit, told) = Program::new(&configuration).run(&["run", "--once"], A_LOAD).await;
+    assert_eq!(exit, Some(0), "{told}");
+    // More than there are workers, of two streams: neither alone may keep all of them anyway.
+    sqlx::raw_sql(
+        "insert into koresync.windows (stream, lane, reason, rung, from_at, to_at, state, due_at, created_at) \
+         select stream, 'recheck', 'rung', 1, start_at + n * interval '10 minutes', start_at + (n + 1) * interval '10 minutes', \
+           'planned', now(), now() from koresync.streams, generate_series(0, 19) n where stream <> 'well'",
+    )
+    .execute(&database.pool().await)
+    .await
+    .expect("rechecks");
+    limit(&mut configuration, 1);
+    let program = Program::new(&configuration);
+    let mut daemon = program.spawn(&["run"]);
+    let held =
+        "select count(*) from koresync.windows where stream <> 'well' and lane = 'recheck' and owner is not null";
+    let done = "select coalesce(max(extract(epoch from verified_at) * 1000), 0)::bigint from koresync.windows \
+        where stream = 'well' and lane = 'recheck' and state = 'verified'";
+    let began = Instant::now();
+    // All but one of the four workers wait for the one request a minute.
+    while site.number(held).await < 3 {
+        assert!(began.elapsed() < A_MINUTE && daemon.is_running(), "nothing waits:\n{}", daemon.told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut last = site.number(done).await;
+    for _ in 0..3 {
+        while site.number(done).await == last {
+            assert!(began.elapsed() < A_MINUTE && daemon.is_running(), "nothing is rechecked:\n{}", daemon.told());
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        last = site.number(done).await;
+    }
+    daemon.terminate();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! The recheck lane's planner: asks the ledger what may be read again, and files what the rule proposes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -93,26 +93,35 @@ impl Look<'_> {
             }
         }
         // Half of the workers stay free for what is more urgent. What waits for a stream that fails or is refused takes no worker, so
-        // it holds up its own stream alone.
+        // it holds up its own stream alone; what waits for an account's limit may take long, and leaves something to other accounts.
         let most = (self.options.workers / 2).max(1);
         let open_of_each = self.warehouse.open_rechecks(streams).await?;
         let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
-        let open: usize = open_of_each.iter().map(|stream| count(stream.ready)).sum();
-        let room = most.saturating_sub(open);
+        let mut open: BTreeMap<&str, usize> = candidates.iter().map(|c| (c.state.account_id.as_str(), 0)).collect();
+        for stream in &open_of_each {
+            *open.entry(&stream.account_id).or_default() += count(stream.ready);
+        }
+        let most_of_one = if open.len() > 1 { most - 1 } else { most };
+        let room = most.saturating_sub(open.values().map(|open| *open.min(&most_of_one)).sum());
         if room == 0 {
             return Ok(0);
         }
+        let open_of_account = |item: &Agenda| {
+            let candidate = candidates.iter().find(|c| c.stream() == item.stream);
+            candidate.and_then(|c| open.get(c.state.account_id.as_str())).copied().unwrap_or_default()
+        };
         let has_room = |item: &Agenda| {
             let its = open_of_each.iter().find(|stream| stream.stream == item.stream);
-            its.is_none_or(|stream| count(stream.planned) < most)
+            its.is_none_or(|stream| count(stream.planned) < most) && open_of_account(item) < most
         };
         let due = among(&|item| item.is_rung_due && has_room(item));
         let mut planned = self.plan_rungs(&due, candidates, room).await?;
         if planned == 0 {
             planned = self.plan_counts(&among(&|item| item.is_count_due && has_room(item)), room).await?;
         }
-        if planned == 0 && open == 0 && !self.is_urgent {
-            planned = self.plan_round(&among(&|item| item.is_stale && has_room(item))).await?;
+        if planned == 0 && !self.is_urgent {
+            let is_idle = |item: &Agenda| has_room(item) && open_of_account(item) == 0;
+            planned = self.plan_round(&among(&|item| item.is_stale && is_idle(item))).await?;
         }
         Ok(planned)
     }
