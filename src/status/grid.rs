@@ -3,6 +3,7 @@
 use chrono::{DateTime, Datelike as _, Days, DurationRound as _, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use super::report::StreamReport;
+use super::verdict::UP_TO_DATE;
 use crate::warehouse::backfills::Backfill;
 use crate::warehouse::ledger::{Proved, Stretch};
 
@@ -12,7 +13,7 @@ pub enum Kind {
     /// Before the stream's start, or not settled yet.
     Outside,
     Verified,
-    /// Planned, new.
+    /// New: planned, or settled and to be planned.
     Waiting,
     /// Planned or to be planned, of a backfill.
     Backfilling,
@@ -103,6 +104,9 @@ pub struct Month {
     pub proved: f64,
 }
 
+/// Settled time that is not planned yet is told where it is more than what comes between two polls.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+
 /// What the grids of one stream are drawn from.
 #[derive(Debug)]
 pub struct Ground<'a> {
@@ -112,6 +116,8 @@ pub struct Ground<'a> {
     unplanned: Vec<(DateTime<Utc>, DateTime<Utc>)>,
     start: DateTime<Utc>,
     frontier: DateTime<Utc>,
+    /// Up to where it is settled; the frontier, where that keeps up with it.
+    settled: DateTime<Utc>,
 }
 
 impl<'a> Ground<'a> {
@@ -121,6 +127,8 @@ impl<'a> Ground<'a> {
         backfills: impl Iterator<Item = &'b Backfill>,
     ) -> Self {
         let name = &stream.status.stream;
+        let frontier = stream.status.frontier;
+        let settled = stream.status.watermark + TimeDelta::seconds(stream.lag_seconds);
         Self {
             stretches: stretches.iter().filter(|stretch| stretch.stream == *name).collect(),
             proved: &stream.proved,
@@ -129,7 +137,8 @@ impl<'a> Ground<'a> {
                 .map(|b| (b.from_at, b.planned_down_to))
                 .collect(),
             start: stream.status.start_at,
-            frontier: stream.status.frontier,
+            frontier,
+            settled: if stream.state != UP_TO_DATE && settled - frontier > AHEAD { settled } else { frontier },
         }
     }
 
@@ -164,6 +173,11 @@ impl<'a> Ground<'a> {
             let else_kind = if self.unplanned.iter().any(is_planned) { Kind::Backfilling } else { Kind::Unread };
             // What waits to be read is not unread for good.
             kind = if matches!(kind, Kind::Waiting | Kind::Backfilling) { kind } else { else_kind };
+        }
+        // Settled and not planned: a stream that is refused or behind plans little ahead.
+        let ahead = (from.max(self.start).max(self.frontier), to.min(self.settled));
+        if ahead.0 < ahead.1 && !self.is_proved(ahead) {
+            kind = kind.max(Kind::Waiting);
         }
         // What was read of it; what waits over it counts only where nothing was.
         let is_read = |stretch: &&&&Stretch| matches!(stretch.kind.as_str(), "verified" | "unverified" | "due");
@@ -206,7 +220,7 @@ impl<'a> Ground<'a> {
     fn month(&self, first: NaiveDate) -> Month {
         let next = first.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
         let begins = first.and_time(NaiveTime::MIN).and_utc().max(self.start);
-        let ends = next.and_time(NaiveTime::MIN).and_utc().min(self.frontier);
+        let ends = next.and_time(NaiveTime::MIN).and_utc().min(self.settled);
         let due = (ends - begins).as_seconds_f64();
         if due <= 0.0 {
             return Month { first, kind: Kind::Outside, proved: 0.0 };

@@ -163,8 +163,9 @@ pub(super) async fn look_at_ledger(
     backfills.retain(|backfill| is_wanted(&backfill.stream));
     let settlings = warehouse.settlings().await?;
     let mut proved = warehouse.proved().await?;
-    let (statuses, mut windows) = warehouse.stream_statuses().await?;
-    let streams: Vec<_> = statuses
+    let streams: Vec<_> = warehouse
+        .stream_statuses()
+        .await?
         .into_iter()
         .filter(|status| is_wanted(&status.stream))
         .map(|status| {
@@ -181,6 +182,7 @@ pub(super) async fn look_at_ledger(
         .filter(|name| is_wanted(name) && streams.iter().all(|stream| stream.status.stream != **name))
         .cloned()
         .collect();
+    let mut windows = warehouse.window_counts().await?;
     windows.retain(|count| streams.iter().any(|stream| stream.status.stream == count.stream));
     let verdict = Verdict::of(&streams, &never_run, &backfills, at);
     let statuses = warehouse.recheck_statuses(at).await?;

@@ -11,6 +11,9 @@ use crate::config::Settings;
 use crate::warehouse::backfills::Backfill;
 use crate::warehouse::status::StreamStatus;
 
+/// The state of a stream that has no reason to be behind.
+pub(super) const UP_TO_DATE: &str = "up to date";
+
 /// How much it asks of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -140,7 +143,7 @@ pub(super) fn judge(
     }
     StreamReport {
         lag_seconds: lag.num_seconds(),
-        state: reasons.first().map_or("up to date", |(state, _)| *state),
+        state: reasons.first().map_or(UP_TO_DATE, |(state, _)| *state),
         behind: reasons.into_iter().map(|(_, words)| words).collect(),
         status,
         proved: Vec::new(),

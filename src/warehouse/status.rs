@@ -19,14 +19,12 @@ pub struct StreamStatus {
     pub retry_at: Option<DateTime<Utc>>,
     pub paging: Option<String>,
     pub page_limit: Option<i32>,
-    #[sqlx(default)]
     pub windows_verified: i64,
     pub windows_unverified: i64,
     pub windows_waiting: i64,
     pub windows_running: i64,
     pub windows_failing: i64,
     pub last_error: Option<String>,
-    #[sqlx(default)]
     pub contacts: i64,
     pub quarantined: i64,
     pub unknown_fields: i64,
@@ -49,9 +47,6 @@ pub struct WindowCount {
     pub lane: String,
     pub state: String,
     pub windows: i64,
-    /// That came for the first time in them.
-    #[serde(skip)]
-    pub contacts: i64,
 }
 
 /// What a stream has still to read.
@@ -63,13 +58,16 @@ pub struct OpenWindows {
 }
 
 impl Warehouse {
-    /// The configured streams, and how many windows of each kind the ledger has. Contacts are counted from the ledger, so no table
-    /// is read for them; all of it is walked through once, since it has a row for each hour of years.
-    pub async fn stream_statuses(&self) -> Result<(Vec<StreamStatus>, Vec<WindowCount>), WarehouseError> {
-        let mut statuses: Vec<StreamStatus> = sqlx::query_as(
-            "select s.stream, s.start_at, s.watermark, s.frontier, s.last_success_at, s.paused_at, s.paused_reason, \
-               s.retry_at, s.paging, s.page_limit, w.*, q.quarantined, u.unknown_fields \
-             from koresync.streams s, \
+    /// The configured streams. `contacts` is counted from the ledger, so that it costs no scan of their table. The ledger has a row
+    /// for each hour of years, so all of it is walked through once and not once a stream.
+    pub async fn stream_statuses(&self) -> Result<Vec<StreamStatus>, WarehouseError> {
+        Ok(sqlx::query_as(
+            "with ledger as (select stream, count(*) filter (where state = 'verified') as windows_verified, \
+                 sum(coalesce(inserted, 0) + inserted_before)::bigint as contacts from koresync.windows group by stream) \
+             select s.stream, s.start_at, s.watermark, s.frontier, s.last_success_at, s.paused_at, s.paused_reason, \
+               s.retry_at, s.paging, s.page_limit, coalesce(l.windows_verified, 0) as windows_verified, w.*, \
+               coalesce(l.contacts, 0) as contacts, q.quarantined, u.unknown_fields \
+             from koresync.streams s left join ledger l on l.stream = s.stream, \
              lateral (select count(*) filter (where state = 'unverified') as windows_unverified, \
                  count(*) filter (where state = 'planned' and owner is null) as windows_waiting, \
                  count(*) filter (where owner is not null) as windows_running, \
@@ -81,14 +79,7 @@ impl Warehouse {
              where s.is_configured order by s.stream",
         )
         .fetch_all(&self.pool)
-        .await?;
-        let counts = self.window_counts().await?;
-        for status in &mut statuses {
-            let of = counts.iter().filter(|count| count.stream == status.stream);
-            status.contacts = of.clone().map(|count| count.contacts).sum();
-            status.windows_verified = of.filter(|count| count.state == "verified").map(|count| count.windows).sum();
-        }
-        Ok((statuses, counts))
+        .await?)
     }
 
     pub async fn budget_statuses(&self) -> Result<Vec<BudgetStatus>, WarehouseError> {
@@ -99,10 +90,9 @@ impl Warehouse {
         .await?)
     }
 
-    async fn window_counts(&self) -> Result<Vec<WindowCount>, WarehouseError> {
+    pub async fn window_counts(&self) -> Result<Vec<WindowCount>, WarehouseError> {
         Ok(sqlx::query_as(
-            "select stream, lane, case when owner is not null then 'running' else state end as state, count(*) as windows, \
-               coalesce(sum(coalesce(inserted, 0) + inserted_before), 0)::bigint as contacts \
+            "select stream, lane, case when owner is not null then 'running' else state end as state, count(*) as windows \
              from koresync.windows group by 1, 2, 3 order by 1, 2, 3",
         )
         .fetch_all(&self.pool)

@@ -85,6 +85,28 @@ fn time_before_the_start_and_after_the_frontier_is_not_due() {
 }
 
 #[test]
+fn what_is_settled_and_not_even_planned_is_told_as_waiting() {
+    let stretches = [stretch("verified", "02T05:00", "02T06:00", 1, 8)];
+    let known = stream("02T05:00", "02T05:30", &[("02T05:00", "02T05:30")]);
+    // The watermark stands at 05:00.
+    let behind = |minutes: i64| StreamReport { lag_seconds: minutes * 60, state: "behind", ..known.clone() };
+    let kinds = |stream: &StreamReport| -> Vec<Kind> {
+        second_of_march(stream, &stretches, &[]).iter().map(|(kind, ..)| *kind).skip(5).take(4).collect()
+    };
+    assert_eq!(kinds(&behind(89)), [Kind::Verified, Kind::Outside, Kind::Outside, Kind::Outside], "between two polls");
+    assert_eq!(kinds(&behind(150)), [Kind::Waiting, Kind::Waiting, Kind::Waiting, Kind::Outside]);
+    let months = |stream: &StreamReport| Ground::of(stream, &stretches, [].iter()).months(at("02T08:00"));
+    assert_eq!(months(&behind(89))[0].kind, Kind::Verified);
+    assert_eq!((months(&behind(150))[0].kind, months(&behind(150))[0].proved), (Kind::Waiting, 0.2));
+    // Polls may be hours apart, and a backfill may have read what is not planned.
+    let seldom = StreamReport { state: "up to date", ..behind(150) };
+    assert_eq!(kinds(&seldom), [Kind::Verified, Kind::Outside, Kind::Outside, Kind::Outside]);
+    let mut filled = behind(150);
+    filled.proved.push(Proved { stream: "support".into(), from_at: at("02T06:00"), to_at: at("02T07:00") });
+    assert_eq!(kinds(&filled)[..2], [Kind::Waiting, Kind::Outside]);
+}
+
+#[test]
 fn months_tell_how_much_of_what_is_due_is_proved() {
     let stream = stream("10T00:00", "20T00:00", &[("15T00:00", "20T00:00")]);
     let backfills = [backfill("10T00:00", "12T00:00")];
