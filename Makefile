@@ -24,7 +24,7 @@ lint: ## Formatting, clippy, and the production build without the demonstration
 	@echo "== clippy"
 	$(CARGO) clippy $(FOR_TESTS),otel --all-targets -- -D warnings
 	@echo "== the production build, without the demonstration"
-	$(CARGO) check --no-default-features
+	$(CARGO) clippy --no-default-features -- -D warnings
 
 # Where `cargo deny fetch` puts its copy.
 ADVISORIES = $${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs
