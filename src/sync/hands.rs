@@ -32,8 +32,8 @@ impl Hands {
         Self { bench, board, owner, held: Arc::default() }
     }
 
-    /// One worker's life: claims what is most urgent and works on it. Of several streams none has all workers, and of several
-    /// accounts none: windows of one wait for its limit together.
+    /// One worker's life: claims what is most urgent and works on it. Of several accounts none has all workers, since windows of
+    /// one wait for its limit together, and of several streams of an account none has all that the account may have.
     pub(super) async fn work(self, scope: Scope, working: CancellationToken) {
         while !working.is_cancelled() {
             let changed = self.board.changed.notified();
@@ -109,18 +109,10 @@ impl Hands {
         if working.is_cancelled() {
             return Ok(None);
         }
-        let all_but_one = self.bench.options.workers.saturating_sub(1).max(1);
-        let most = |of: usize| if of > 1 { all_but_one } else { usize::MAX };
-        let mut by_account: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-        for stream in &scope.streams {
-            *by_account.entry(self.account(stream)).or_default() += held.get(stream).copied().unwrap_or_default();
-        }
-        let (of_a_stream, of_an_account) = (most(scope.streams.len()), most(by_account.len()));
-        let is_free = |stream: &&String| {
-            held.get(*stream).is_none_or(|count| *count < of_a_stream)
-                && by_account.get(&self.account(stream)).is_none_or(|count| *count < of_an_account)
-        };
-        let streams = scope.streams.iter().filter(is_free).cloned().collect();
+        let account = |stream| self.bench.source(stream).map(|source| source.budget.account_id()).unwrap_or_default();
+        let streams: Vec<(&str, &str)> =
+            scope.streams.iter().map(|stream| (stream.as_str(), account(stream.as_str()))).collect();
+        let streams = with_room(&streams, &held, self.bench.options.workers);
         let scope = Scope { streams, backfill_id: scope.backfill_id };
         match self.bench.warehouse.claim(&self.owner, &scope).await {
             Ok(claim) => {
@@ -134,10 +126,6 @@ impl Hands {
                 Err(DATABASE_PAUSE)
             }
         }
-    }
-
-    fn account(&self, stream: &str) -> Option<&str> {
-        Some(self.bench.source(stream)?.budget.account_id())
     }
 
     async fn release(&self, stream: &str) {
@@ -155,11 +143,60 @@ impl Hands {
     }
 }
 
+/// Those of these streams, each with its account, that may have one worker more.
+fn with_room(streams: &[(&str, &str)], held: &BTreeMap<String, usize>, workers: usize) -> Vec<String> {
+    // Of each account its streams, and the windows of all of them in hand.
+    let mut accounts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let in_hand = |stream: &str| held.get(stream).copied().unwrap_or_default();
+    for (stream, account) in streams {
+        let account = accounts.entry(account).or_default();
+        *account = (account.0 + 1, account.1 + in_hand(stream));
+    }
+    // Whoever is alone leaves nothing.
+    let part = |whole: usize, of: usize| if of > 1 { whole.saturating_sub(1).max(1) } else { whole };
+    let of_an_account = part(workers, accounts.len());
+    let has_room = |(stream, account): &&(&str, &str)| {
+        let (siblings, in_all) = accounts.get(account).copied().unwrap_or_default();
+        in_all < of_an_account && in_hand(stream) < part(of_an_account, siblings)
+    };
+    streams.iter().filter(has_room).map(|(stream, _)| (*stream).to_owned()).collect()
+}
+
 /// What a task brought; a panic goes on in whoever waits for it.
 fn ended<T>(done: Result<T, JoinError>) -> T {
     match done {
         Ok(brought) => brought,
         // Nobody aborts these tasks: each ends by itself or panics.
         Err(error) => panic::resume_unwind(error.into_panic()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(streams: &[(&str, &str)], held: &[(&str, usize)], workers: usize) -> Vec<String> {
+        let held = held.iter().map(|(stream, count)| ((*stream).to_owned(), *count)).collect();
+        with_room(streams, &held, workers)
+    }
+
+    #[test]
+    fn no_stream_and_no_account_has_all_workers() {
+        let one = [("a", "x"), ("b", "x")];
+        assert_eq!(room(&one, &[("a", 2)], 4), ["a", "b"]);
+        assert_eq!(room(&one, &[("a", 3)], 4), ["b"], "the last one is for the other stream");
+        assert_eq!(room(&[("a", "x")], &[("a", 3)], 4), ["a"], "alone it may have all");
+
+        let two = [("a", "x"), ("b", "x"), ("c", "y")];
+        assert_eq!(
+            room(&two, &[("a", 2)], 4),
+            ["b", "c"],
+            "the third is for the other stream, the last for the other account"
+        );
+        assert_eq!(room(&two, &[("a", 2), ("b", 1)], 4), ["c"]);
+        assert_eq!(room(&two, &[("a", 2), ("c", 1)], 4), ["b", "c"]);
+        // Too few to leave one to everybody: each may have one.
+        assert_eq!(room(&two, &[], 1), ["a", "b", "c"]);
+        assert_eq!(room(&two, &[("a", 1)], 2), ["c"]);
     }
 }

@@ -1,6 +1,6 @@
 //! What all streams share, so that one which is slow or fails leaves the others what they need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,8 +12,8 @@ use crate::warehouse::budget::Turn;
 pub(super) struct Portions {
     /// For all streams together.
     pub common: usize,
-    /// The part of them that one of several streams may hold, and the streams of one of several accounts together.
-    pub most: usize,
+    /// What a stream leaves to the others of its account, and the streams of an account together leave to other accounts.
+    pub left: usize,
     /// Beside them, for what comes first of each stream: its live windows, which wait for no backfill.
     pub first: usize,
 }
@@ -29,7 +29,7 @@ pub(super) struct Shares {
 struct Share {
     /// What this stream may still take of the common part.
     most: Arc<Semaphore>,
-    /// What all streams of its account may, since they wait for the same limit.
+    /// What all streams of its account may, since they wait for one limit together.
     account: Arc<Semaphore>,
     first: Arc<Semaphore>,
     first_size: usize,
@@ -43,13 +43,19 @@ impl Shares {
     /// For these streams, each with its account.
     pub(super) fn new<'s>(streams: impl ExactSizeIterator<Item = (&'s str, &'s str)>, portions: Portions) -> Self {
         let common = portions.common.max(1);
-        let part = |of: usize| Arc::new(Semaphore::new(if of > 1 { portions.most.clamp(1, common) } else { common }));
+        let mut of_account: BTreeMap<&str, usize> = BTreeMap::new();
         let streams: Vec<(&str, &str)> = streams.collect();
-        let count = streams.iter().map(|(_, account)| account).collect::<BTreeSet<_>>().len();
-        let accounts: BTreeMap<&str, _> = streams.iter().map(|&(_, account)| (account, part(count))).collect();
+        for (_, account) in &streams {
+            *of_account.entry(account).or_default() += 1;
+        }
+        // Whoever is alone leaves nothing.
+        let part = |whole: usize, of: usize| if of > 1 { whole.saturating_sub(portions.left).max(1) } else { whole };
+        let of_one = part(common, of_account.len());
+        let accounts: BTreeMap<&str, Arc<Semaphore>> =
+            of_account.keys().map(|&account| (account, Arc::new(Semaphore::new(of_one)))).collect();
         let share = |&(stream, account): &(&str, &str)| {
             let share = Share {
-                most: part(streams.len()),
+                most: Arc::new(Semaphore::new(part(of_one, *of_account.get(account)?))),
                 account: Arc::clone(accounts.get(account)?),
                 first: Arc::new(Semaphore::new(portions.first)),
                 first_size: portions.first,
@@ -88,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    const PORTIONS: Portions = Portions { common: 6, most: 5, first: 1 };
+    const PORTIONS: Portions = Portions { common: 6, left: 1, first: 1 };
 
     fn shares() -> Shares {
         Shares::new([("slow", "one"), ("quick", "one"), ("large", "one")].into_iter(), PORTIONS)
@@ -128,7 +134,11 @@ mod tests {
         let shares =
             Shares::new([("slow", "starved"), ("slower", "starved"), ("quick", "other")].into_iter(), PORTIONS);
         let starved = ["slow", "slower"].map(|stream| all(&shares, stream, Turn::Later));
-        assert_eq!(starved.iter().map(Vec::len).sum::<usize>(), 5, "of six");
+        assert_eq!(
+            starved.each_ref().map(Vec::len),
+            [4, 1],
+            "of six: one for the other stream, one for the other account"
+        );
         assert_eq!(all(&shares, "quick", Turn::Later).len(), 1, "the last");
         drop(starved);
         assert_eq!(all(&shares, "quick", Turn::Later).len(), 5);

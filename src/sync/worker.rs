@@ -386,8 +386,9 @@ impl Bench {
         let full = full_window(&options);
         let is_alone = sources.len() <= 1;
         let windows = if is_alone { FULL_WINDOWS } else { FULL_WINDOWS + 1 };
-        let memory = Portions { common: full * windows, most: full * FULL_WINDOWS, first: full / FIRST_PART };
-        let fetching = Portions { common: options.fetches, most: options.fetches.saturating_sub(1), first: 1 };
+        let memory = Portions { common: full * windows, left: full, first: full / FIRST_PART };
+        let pages = if is_alone { options.fetches } else { options.fetches.max(2) };
+        let fetching = Portions { common: pages, left: 1, first: 1 };
         let streams = || sources.iter().map(|source| (source.stream.as_str(), source.budget.account_id()));
         let shares = |portions| Arc::new(Shares::new(streams(), portions));
         let (memory, fetching) = (shares(memory), shares(fetching));

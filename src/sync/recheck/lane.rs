@@ -93,7 +93,8 @@ impl Look<'_> {
             }
         }
         // Half of the workers stay free for what is more urgent. What waits for a stream that fails or is refused takes no worker, so
-        // it holds up its own stream alone; what waits for an account's limit may take long, and leaves something to other accounts.
+        // it holds up its own stream alone; what waits for an account's limit may have one for long, so an account that has nothing
+        // under way may have something all the same, as long as one worker stays free.
         let most = (self.options.workers / 2).max(1);
         let open_of_each = self.warehouse.open_rechecks(streams).await?;
         let count = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
@@ -101,8 +102,11 @@ impl Look<'_> {
         for stream in &open_of_each {
             *open.entry(&stream.account_id).or_default() += count(stream.ready);
         }
-        let most_of_one = if open.len() > 1 { most - 1 } else { most };
-        let room = most.saturating_sub(open.values().map(|open| *open.min(&most_of_one)).sum());
+        // Parts of what was cut may be more than were planned: no account counts for more than it would get.
+        let all: usize = open.values().map(|open| *open.min(&most)).sum();
+        let is_full = all >= most;
+        let room =
+            if is_full { 1 } else { most - all }.min(self.options.workers.saturating_sub(1).max(1).saturating_sub(all));
         if room == 0 {
             return Ok(0);
         }
@@ -112,7 +116,7 @@ impl Look<'_> {
         };
         let has_room = |item: &Agenda| {
             let its = open_of_each.iter().find(|stream| stream.stream == item.stream);
-            its.is_none_or(|stream| count(stream.planned) < most) && open_of_account(item) < most
+            its.is_none_or(|stream| count(stream.planned) < most) && (!is_full || open_of_account(item) == 0)
         };
         let due = among(&|item| item.is_rung_due && has_room(item));
         let mut planned = self.plan_rungs(&due, candidates, room).await?;
@@ -121,7 +125,7 @@ impl Look<'_> {
         }
         if planned == 0 && !self.is_urgent {
             let is_idle = |item: &Agenda| has_room(item) && open_of_account(item) == 0;
-            planned = self.plan_round(&among(&|item| item.is_stale && is_idle(item))).await?;
+            planned = self.plan_round(&among(&|item| item.is_stale && is_idle(item)), room).await?;
         }
         Ok(planned)
     }
@@ -228,8 +232,8 @@ impl Look<'_> {
         Ok(planned)
     }
 
-    /// The next read of the round of all history, while its part of the budget lasts.
-    async fn plan_round(&self, candidates: &[&Candidate]) -> Result<usize, WarehouseError> {
+    /// The next read of the round of all history, while its part of the budget lasts: one of each account, the stalest first.
+    async fn plan_round(&self, candidates: &[&Candidate], room: usize) -> Result<usize, WarehouseError> {
         let accounts: BTreeSet<&str> = candidates.iter().map(|c| c.state.account_id.as_str()).collect();
         if accounts.is_empty() {
             return Ok(0);
@@ -237,6 +241,9 @@ impl Look<'_> {
         let outlooks = self.warehouse.outlooks(self.now).await?;
         let mut planned = 0;
         for account in accounts {
+            if planned == room {
+                break;
+            }
             let Some(outlook) = outlooks.iter().find(|outlook| outlook.account_id == account) else { continue };
             let spent = self.warehouse.spent_on_spare(account, self.now - TimeDelta::hours(1)).await?;
             if spent as f64 >= outlook.requests_per_minute * 60.0 * SPARE_SHARE {
