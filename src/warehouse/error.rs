@@ -58,8 +58,26 @@ pub enum WarehouseError {
     Stopped,
     #[error("cannot pack or seal what is to be kept: {0}")]
     Payload(#[from] std::io::Error),
-    #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    /// No source, since it says all that the driver's error does, and that in other words.
+    #[error("database: {}", in_words(.0))]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for WarehouseError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What the server says, with its SQLSTATE to look up; the driver would add the line of the server's own source.
+fn in_words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(told) => match told.code() {
+            Some(state) => format!("{} (SQLSTATE {state})", told.message()),
+            None => told.message().to_owned(),
+        },
+        other => other.to_string(),
+    }
 }
 
 /// What a failure asks for.

@@ -47,6 +47,10 @@ pub(super) async fn findings(settings: &Settings, context: &Context) -> Vec<Find
             findings.push(Finding::fine("schema", "up to date"));
             findings.extend(content(settings, context, &warehouse).await);
         }
+        Err(error) if error.is_refusal() => {
+            let found = Finding::error("schema", error);
+            findings.push(Finding { mend: Some("mend the rights first".to_owned()), ..found });
+        }
         Err(error) => findings.push(Finding::error("schema", error)),
     }
     warehouse.close().await;
