@@ -59,14 +59,20 @@ fn find(value: &Value, key: &str) -> Option<String> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_window_is_a_trace_that_its_lines_name() {
+/// What a load told that sends its spans there.
+async fn told_by_a_load(endpoint: &str) -> String {
     let database = TestDatabase::create().await;
     let site = Site::start(database.url(), simulate::Options { contacts: 200, days: 2, ..population() }).await;
-    let (endpoint, sent) = collector().await;
-    let program = Program::new(&site.configuration()).with("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+    let program = Program::new(&site.configuration()).with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
     let (exit, told) = program.run(&["run", "--once"], A_LOAD).await;
     assert_eq!(exit, Some(0), "{told}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_window_is_a_trace_that_its_lines_name() {
+    let (endpoint, sent) = collector().await;
+    let told = told_by_a_load(&endpoint).await;
     let sent = std::mem::take(&mut *sent.lock().expect("no panic"));
     assert!(!sent.is_empty(), "no span was sent:\n{told}");
     for (path, kind, body) in &sent {
@@ -80,9 +86,9 @@ async fn each_window_is_a_trace_that_its_lines_name() {
         assert_eq!(bytes.len(), 16, "{trace}");
         assert!(sent.iter().any(|(.., body)| holds(body, &bytes)), "{trace} was not sent");
     }
-    // A collector that is not there costs nothing but its spans.
-    let program = program.with("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
-    let (exit, told) = program.run(&["run", "--once"], A_LOAD).await;
-    assert_eq!(exit, Some(0), "{told}");
-    traces(&told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_costs_nothing_but_its_spans() {
+    traces(&told_by_a_load("http://127.0.0.1:1").await);
 }
