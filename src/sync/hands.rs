@@ -10,6 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, DATABASE_PAUSE};
+use super::shares::part;
 use super::worker::{self, Bench};
 use crate::faults::{Defect, is_planted};
 use crate::warehouse::windows::{Claim, Scope};
@@ -152,12 +153,10 @@ fn with_room(streams: &[(&str, &str)], held: &BTreeMap<String, usize>, workers: 
         let account = accounts.entry(account).or_default();
         *account = (account.0 + 1, account.1 + in_hand(stream));
     }
-    // Whoever is alone leaves nothing.
-    let part = |whole: usize, of: usize| if of > 1 { whole.saturating_sub(1).max(1) } else { whole };
-    let of_an_account = part(workers, accounts.len());
+    let of_an_account = part(workers, 1, accounts.len());
     let has_room = |(stream, account): &&(&str, &str)| {
         let (siblings, in_all) = accounts.get(account).copied().unwrap_or_default();
-        in_all < of_an_account && in_hand(stream) < part(of_an_account, siblings)
+        in_all < of_an_account && in_hand(stream) < part(of_an_account, 1, siblings)
     };
     streams.iter().filter(has_room).map(|(stream, _)| (*stream).to_owned()).collect()
 }

@@ -18,6 +18,11 @@ pub(super) struct Portions {
     pub first: usize,
 }
 
+/// What one of so many may have: whoever is alone leaves nothing, and nobody is left without any.
+pub(super) fn part(whole: usize, left: usize, of: usize) -> usize {
+    if of > 1 { whole.saturating_sub(left).max(1) } else { whole }
+}
+
 /// Permits for windows' memory or for pages on their way.
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -48,14 +53,12 @@ impl Shares {
         for (_, account) in &streams {
             *of_account.entry(account).or_default() += 1;
         }
-        // Whoever is alone leaves nothing.
-        let part = |whole: usize, of: usize| if of > 1 { whole.saturating_sub(portions.left).max(1) } else { whole };
-        let of_one = part(common, of_account.len());
+        let of_one = part(common, portions.left, of_account.len());
         let accounts: BTreeMap<&str, Arc<Semaphore>> =
             of_account.keys().map(|&account| (account, Arc::new(Semaphore::new(of_one)))).collect();
         let share = |&(stream, account): &(&str, &str)| {
             let share = Share {
-                most: Arc::new(Semaphore::new(part(of_one, *of_account.get(account)?))),
+                most: Arc::new(Semaphore::new(part(of_one, portions.left, *of_account.get(account)?))),
                 account: Arc::clone(accounts.get(account)?),
                 first: Arc::new(Semaphore::new(portions.first)),
                 first_size: portions.first,

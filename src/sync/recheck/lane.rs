@@ -105,8 +105,9 @@ impl Look<'_> {
         // Parts of what was cut may be more than were planned: no account counts for more than it would get.
         let all: usize = open.values().map(|open| *open.min(&most)).sum();
         let is_full = all >= most;
-        let room =
-            if is_full { 1 } else { most - all }.min(self.options.workers.saturating_sub(1).max(1).saturating_sub(all));
+        let all_but_one = self.options.workers.saturating_sub(1).max(1);
+        let room = if is_full { 1 } else { most - all };
+        let room = room.min(all_but_one.saturating_sub(all));
         if room == 0 {
             return Ok(0);
         }
